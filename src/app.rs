@@ -1,0 +1,118 @@
+//! Builds every part once, in order, and takes them down again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use include_dir::{Dir, include_dir};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::model::{Encoder, ModelFolder, Reranker};
+use crate::rewrite::Rewriter;
+use crate::service::ingest::Indexer;
+use crate::service::{Parts, Services};
+use crate::store::Store;
+use crate::store::vectors::Vectors;
+
+/// The starter models, so that a binary alone is enough to begin with.
+static STARTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
+
+/// A running server without its HTTP side.
+pub struct App {
+    pub services: Arc<Services>,
+    indexer: Indexer,
+}
+
+impl App {
+    /// Opens the database, loads the models, brings the index in step and starts the indexer.
+    ///
+    /// # Errors
+    /// The first part that cannot be had, with its reason.
+    pub async fn start(config: Config) -> Result<Self> {
+        let store = Store::open(&config.data.dir).await?;
+        let of_models = config.clone();
+        let (encoder, rewriter, reranker, vectors) = blocking(move || {
+            let vectors = Vectors::open(&of_models.data.dir)?;
+            vectors.warm_up()?;
+            let embedder = find_model(&of_models, &of_models.embedder.model)?;
+            let encoder = Encoder::start(&embedder, of_models.embedder.dimension)?;
+            let rewriter = match of_models.rewriter.model.as_str() {
+                "" => None,
+                name => Some(Rewriter::load(&find_model(&of_models, name)?)?),
+            };
+            let reranker = match of_models.reranker.model.as_str() {
+                "" => None,
+                name => Some(Reranker::start(&find_model(&of_models, name)?)?),
+            };
+            Ok((encoder, rewriter, reranker, vectors))
+        })
+        .await?;
+        let services = Arc::new(Services::new(Parts {
+            config,
+            store,
+            vectors: Arc::new(vectors),
+            encoder: Arc::new(encoder),
+            rewriter: rewriter.map(Arc::new),
+            reranker: reranker.map(Arc::new),
+        }));
+        services.recover_index().await?;
+        let indexer = Indexer::start(Arc::clone(&services));
+        Ok(Self { services, indexer })
+    }
+
+    /// Finishes the indexer's round and closes the database.
+    pub async fn shutdown(self) {
+        self.indexer.stop().await;
+        self.services.store().close().await;
+    }
+}
+
+/// A model by name or path: a path, then `[models] dir`, then a starter of this binary.
+///
+/// # Errors
+/// `model_not_found` with the places that were looked at.
+pub fn find_model(config: &Config, name: &str) -> Result<ModelFolder> {
+    let by_name = config.models.dir.join(name);
+    for path in [PathBuf::from(name), by_name.clone()] {
+        if path.exists() {
+            return ModelFolder::open(&path);
+        }
+    }
+    match STARTERS.get_dir(name) {
+        Some(starter) => ModelFolder::open(&unpack(starter, &config.data.dir)?),
+        None => Err(Error::not_found(
+            "model_not_found",
+            format!("no model `{name}`: neither a path nor {}", by_name.display()),
+        )),
+    }
+}
+
+/// Writes a starter below the data directory, once: a finished copy has its final name.
+fn unpack(starter: &Dir<'_>, data_dir: &Path) -> Result<PathBuf> {
+    let models = data_dir.join("models");
+    let target = models.join(starter.path());
+    if target.is_dir() {
+        return Ok(target);
+    }
+    let staging = models.join(".unpacking");
+    if staging.exists() {
+        fs_err::remove_dir_all(&staging)?;
+    }
+    write_tree(starter, &staging)?;
+    fs_err::rename(staging.join(starter.path()), &target)?;
+    Ok(target)
+}
+
+fn write_tree(dir: &Dir<'_>, root: &Path) -> Result<()> {
+    fs_err::create_dir_all(root.join(dir.path()))?;
+    for file in dir.files() {
+        fs_err::write(root.join(file.path()), file.contents())?;
+    }
+    dir.dirs().try_for_each(|dir| write_tree(dir, root))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|source| Error::failed("start", source))?
+}

@@ -1,0 +1,123 @@
+//! The command line: roles as subcommands, one file a role. Data to stdout, logs to stderr.
+
+mod ask;
+mod demo;
+mod ingest;
+mod keys;
+mod models;
+mod output;
+mod progress;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::error::Result;
+use crate::store::{Store, TenantId};
+
+/// Turns the ambiguous queries of a chat into faithful questions and ranked passages.
+#[derive(Debug, Parser)]
+#[command(name = "querent", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    role: Role,
+}
+
+/// What every role understands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Settings file; `querent.toml` of the working directory by default.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the database and the index live; [data] dir.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The tenant that a local role acts for.
+    #[arg(long, global = true, default_value = "default")]
+    tenant: String,
+    /// One JSON object a line instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Logs as JSON.
+    #[arg(long, global = true)]
+    pub log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Serve HTTP.
+    Serve(serve::ServeArgs),
+    /// Ingest the sample corpus, ask twelve ambiguous questions, then serve.
+    Demo(demo::DemoArgs),
+    /// Rewrite one query.
+    Rewrite(ask::RewriteArgs),
+    /// Rewrite one query and search a collection.
+    Search(ask::SearchArgs),
+    /// Put files, folders or NDJSON documents into a collection.
+    Ingest(ingest::IngestArgs),
+    /// API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysRole),
+    /// Local models.
+    #[command(subcommand)]
+    Models(models::ModelsRole),
+    /// Bring the database to this version's schema.
+    Migrate,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Print the settings in force.
+    Doctor,
+}
+
+impl Global {
+    /// The settings with the flags on top.
+    fn load_config(&self) -> Result<Config> {
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(dir) = &self.data_dir {
+            config.data.dir.clone_from(dir);
+        }
+        Ok(config)
+    }
+
+    fn tenant(&self) -> Result<TenantId> {
+        TenantId::new(self.tenant.as_str())
+    }
+}
+
+/// Runs the role that was asked for.
+pub async fn run(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    let mut config = global.load_config()?;
+    match cli.role {
+        Role::Serve(args) => serve::run(config, args).await,
+        Role::Demo(args) => demo::run(config, global, args).await,
+        Role::Rewrite(args) => ask::rewrite(config, global, args).await,
+        Role::Search(args) => ask::search(config, global, args).await,
+        Role::Ingest(args) => ingest::run(config, global, args).await,
+        Role::Keys(role) => keys::run(&config, global, role).await,
+        Role::Models(role) => models::run(&config, global, role),
+        Role::Migrate => {
+            let store = Store::open(&config.data.dir).await?;
+            store.close().await;
+            output::line(&format!("{} is up to date", config.data.dir.display()))
+        }
+        Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
+        Role::Doctor => {
+            config.data.dir = std::path::absolute(&config.data.dir)?;
+            output::line(&serde_json::to_string_pretty(&config)?)
+        }
+    }
+}
+
+/// Starts the app, runs `work`, and shuts down whatever came of it.
+async fn with_app<T>(config: Config, work: impl AsyncFnOnce(&App) -> Result<T>) -> Result<T> {
+    let app = App::start(config).await?;
+    let result = work(&app).await;
+    app.shutdown().await;
+    result
+}

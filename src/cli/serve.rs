@@ -1,0 +1,101 @@
+//! `querent serve`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::with_app;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::http::{self, HttpSettings};
+use crate::service::Services;
+use std::sync::Arc;
+
+/// Where to listen.
+#[derive(Debug, Args)]
+pub struct Address {
+    /// [http] host.
+    #[arg(long)]
+    host: Option<String>,
+    /// [http] port; 0 takes a free one.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+impl Address {
+    pub fn apply(&self, config: &mut Config) {
+        if let Some(host) = &self.host {
+            config.http.host.clone_from(host);
+        }
+        if let Some(port) = self.port {
+            config.http.port = port;
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Ask for no key. Loopback only.
+    #[arg(long)]
+    dev: bool,
+    #[command(flatten)]
+    address: Address,
+}
+
+pub async fn run(mut config: Config, args: ServeArgs) -> Result<()> {
+    args.address.apply(&mut config);
+    if args.dev {
+        check_loopback(&config.http.host)?;
+    }
+    with_app(config, async |app| until_stopped(&app.services, args.dev).await).await
+}
+
+/// Listens until SIGINT or SIGTERM.
+pub async fn until_stopped(services: &Arc<Services>, dev: bool) -> Result<()> {
+    let settings = &services.config().http;
+    if dev {
+        check_loopback(&settings.host)?;
+    }
+    let listener =
+        TcpListener::bind((settings.host.as_str(), settings.port)).await.map_err(|error| {
+            Error::failed(&format!("listen on {}:{}", settings.host, settings.port), error)
+        })?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "listening on http://{address}");
+    if dev {
+        tracing::warn!("--dev: every caller may do everything; no key is asked for");
+    }
+    let settings = HttpSettings::new(settings, dev);
+    let router = http::router(Arc::clone(services), settings.clone());
+    http::serve::serve(listener, router, settings, stopped()).await
+}
+
+/// Without keys only this machine may call.
+fn check_loopback(host: &str) -> Result<()> {
+    let loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if loopback {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "dev_address",
+        format!("--dev asks for no key and is refused on {host}; use 127.0.0.1, or make keys"),
+    ))
+}
+
+/// Resolves when the process is asked to stop.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => {
+            if result.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

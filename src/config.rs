@@ -1,0 +1,244 @@
+//! Settings, one struct a concern: built-in defaults < `querent.toml` < `QUERENT__SECTION__KEY`
+//! < flags. Unknown keys are errors, so that a misspelt setting never passes in silence.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Prefix of the environment variables; sections and keys are parted by two underscores.
+const ENVIRONMENT_PREFIX: &str = "QUERENT";
+/// Read from the working directory when no other file is named.
+const DEFAULT_FILE: &str = "querent.toml";
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub data: DataConfig,
+    pub http: HttpConfig,
+    pub models: ModelsConfig,
+    pub rewriter: RewriterConfig,
+    pub embedder: EmbedderConfig,
+    pub reranker: RerankerConfig,
+    pub retrieval: RetrievalConfig,
+    pub ingest: IngestConfig,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Where the database and the index live.
+    pub dir: PathBuf,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    pub host: String,
+    pub port: u16,
+    /// Largest request body.
+    pub max_body_bytes: usize,
+    /// Longest time for a whole request.
+    pub request_timeout_ms: u64,
+    /// Longest time for the request's head to arrive.
+    pub header_timeout_ms: u64,
+    pub max_connections: usize,
+}
+
+/// `[models]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsConfig {
+    /// One folder a model. The starters that are built in are used where it lacks them.
+    pub dir: PathBuf,
+}
+
+/// `[rewriter]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewriterConfig {
+    /// A name in `[models] dir`, or a path; empty for none.
+    pub model: String,
+    /// Answers kept; 0 keeps none.
+    pub cache_entries: u64,
+    pub cache_seconds: u64,
+}
+
+/// `[embedder]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedderConfig {
+    pub model: String,
+    /// Leading dimensions kept (Matryoshka); none keeps all.
+    pub dimension: Option<usize>,
+}
+
+/// `[reranker]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankerConfig {
+    /// A Qwen3-Reranker's name or path; empty for none.
+    pub model: String,
+    /// Passages given to it.
+    pub candidates: usize,
+}
+
+/// `[retrieval]`: the weights of reciprocal rank fusion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrievalConfig {
+    /// The constant of reciprocal rank fusion.
+    pub rrf_k: f32,
+    pub dense_weight: f32,
+    pub sparse_weight: f32,
+    /// Weight of the query as it was asked, beside a rewrite.
+    pub raw_weight: f32,
+    /// Passages taken from each list.
+    pub candidates: usize,
+    /// Most passages of one document among the results.
+    pub per_document: usize,
+}
+
+/// `[ingest]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestConfig {
+    /// Longest chunk, in tokens of the embedder.
+    pub chunk_tokens: usize,
+    /// Neighbouring sections shorter than this are joined.
+    pub min_chunk_tokens: usize,
+    pub overlap_tokens: usize,
+    pub max_document_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: DataConfig { dir: "querent-data".into() },
+            http: HttpConfig {
+                host: "127.0.0.1".into(),
+                port: 8080,
+                max_body_bytes: 16 * 1024 * 1024,
+                request_timeout_ms: 30_000,
+                header_timeout_ms: 10_000,
+                max_connections: 1_024,
+            },
+            models: ModelsConfig { dir: "models".into() },
+            rewriter: RewriterConfig {
+                model: "starter-rewriter".into(),
+                cache_entries: 10_000,
+                cache_seconds: 600,
+            },
+            embedder: EmbedderConfig { model: "starter-embedder".into(), dimension: None },
+            reranker: RerankerConfig { model: String::new(), candidates: 20 },
+            retrieval: RetrievalConfig {
+                rrf_k: 60.0,
+                dense_weight: 0.3,
+                sparse_weight: 1.0,
+                raw_weight: 0.4,
+                candidates: 50,
+                per_document: 3,
+            },
+            ingest: IngestConfig {
+                chunk_tokens: 256,
+                min_chunk_tokens: 48,
+                overlap_tokens: 0,
+                max_document_bytes: 8 * 1024 * 1024,
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Reads all layers below the flags; `file` must exist when it is named.
+    ///
+    /// # Errors
+    /// `config` with the key and its place.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let builder = config::Config::builder()
+            .add_source(config::Config::try_from(&Self::default()).map_err(unusable)?)
+            .add_source(
+                config::File::from(path).format(config::FileFormat::Toml).required(file.is_some()),
+            )
+            .add_source(
+                config::Environment::with_prefix(ENVIRONMENT_PREFIX)
+                    .prefix_separator("__")
+                    .separator("__")
+                    .try_parsing(true),
+            );
+        let merged = builder.build().map_err(unusable)?;
+        let config: Self = merged.try_deserialize().map_err(unusable)?;
+        config.checked()
+    }
+
+    /// The settings themselves when their values make sense together.
+    pub fn checked(self) -> Result<Self> {
+        let retrieval = &self.retrieval;
+        for (key, value) in [
+            ("rrf_k", retrieval.rrf_k),
+            ("dense_weight", retrieval.dense_weight),
+            ("sparse_weight", retrieval.sparse_weight),
+            ("raw_weight", retrieval.raw_weight),
+        ] {
+            if !value.is_finite() || value < 0.0 {
+                return Err(unusable(format!("[retrieval] {key} = {value} must not be negative")));
+            }
+        }
+        if self.ingest.chunk_tokens < 16 || self.ingest.min_chunk_tokens > self.ingest.chunk_tokens
+        {
+            return Err(unusable(
+                "[ingest] chunk_tokens must be at least 16 and min_chunk_tokens not above it",
+            ));
+        }
+        if self.http.max_body_bytes == 0 || self.http.max_connections == 0 {
+            return Err(unusable("[http] max_body_bytes and max_connections must be above 0"));
+        }
+        Ok(self)
+    }
+}
+
+fn unusable(source: impl std::fmt::Display) -> Error {
+    Error::invalid("config", format!("the settings cannot be used: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str) -> Result<Config> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("querent.toml");
+        std::fs::write(&path, toml).unwrap();
+        Config::load(Some(&path))
+    }
+
+    #[test]
+    fn a_file_overrides_defaults_key_by_key() {
+        let config = load("[http]\nport = 9000\n[embedder]\ndimension = 128\n").unwrap();
+        assert_eq!((config.http.port, config.embedder.dimension), (9000, Some(128)));
+        assert_eq!(config.http.host, "127.0.0.1");
+    }
+
+    #[test]
+    fn unknown_keys_and_senseless_values_are_named() {
+        for (toml, named) in [
+            ("[http]\nprot = 1\n", "prot"),
+            ("[retrieval]\nraw_weight = -1.0\n", "raw_weight"),
+            ("[ingest]\nchunk_tokens = 3\n", "chunk_tokens"),
+            ("[http]\nport = 'x'\n", "port"),
+        ] {
+            let error = load(toml).unwrap_err();
+            assert!(error.to_string().contains(named), "{toml}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        assert!(Config::load(Some(Path::new("/nowhere/querent.toml"))).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! The wire: the only room that knows axum, JSON and status codes.
+//!
+//! A handler reads a request, calls one use case of [`Services`] and turns the answer into a wire
+//! type; no SQL and no engine logic is here. Three rules hold for every route:
+//!
+//! - Nobody passes without a decision: an operation declares what it needs by `security(…)` in its
+//!   `#[utoipa::path]`, and [`guard`] refuses whatever declares nothing. What is documented is
+//!   what is enforced.
+//! - Every refusal is a problem document ([`problem`]), rendered in one place ([`layers`]), which
+//!   also gives each answer its request id and its timings.
+//! - No text that a caller sent is logged.
+
+pub mod guard;
+pub mod problem;
+pub mod serve;
+
+mod checks;
+mod corpus;
+mod document;
+mod extract;
+mod keys;
+mod layers;
+mod object;
+mod ops;
+mod pages;
+pub mod query;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::HttpConfig;
+use crate::service::Services;
+
+use guard::Guard;
+use ops::ApiDocument;
+
+/// How long open requests may go on once the server is told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the wire needs to know of the settings.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// No key is asked for, and everybody is the tenant `dev` with every scope. The caller sees
+    /// to it that this is only ever served on a loopback address.
+    pub dev: bool,
+    pub max_body_bytes: usize,
+    /// For a whole request, its body included.
+    pub request_timeout: Duration,
+    /// For the head of a request to arrive; an idle connection is closed after it as well.
+    pub header_timeout: Duration,
+    pub max_connections: usize,
+    /// For open requests to end at shutdown.
+    pub drain_timeout: Duration,
+}
+
+impl HttpSettings {
+    pub fn new(config: &HttpConfig, dev: bool) -> Self {
+        Self {
+            dev,
+            max_body_bytes: config.max_body_bytes,
+            request_timeout: Duration::from_millis(config.request_timeout_ms.max(1)),
+            header_timeout: Duration::from_millis(config.header_timeout_ms.max(1)),
+            max_connections: config.max_connections,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+}
+
+/// Everything that is served, with its layers.
+pub fn router(services: Arc<Services>, settings: HttpSettings) -> Router {
+    let (routes, api) = operations().split_for_parts();
+    let api = document::complete(api);
+    let guard = Guard::new(services.store().clone(), &api, settings.dev);
+    let state = AppState { services, document: ApiDocument::new(&api) };
+    layered(routes.merge(ops::docs()).with_state(state), guard, &settings)
+}
+
+/// The description of the API, the same at every call.
+pub fn openapi() -> OpenApi {
+    document::complete(operations().split_for_parts().1)
+}
+
+/// The table of operations.
+fn operations() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(document::base())
+        .routes(routes!(query::rewrite_query))
+        .routes(routes!(query::search_passages))
+        .routes(routes!(corpus::list_collections))
+        .routes(routes!(corpus::put_collection, corpus::get_collection, corpus::delete_collection))
+        .routes(routes!(corpus::documents::create_documents, corpus::documents::list_documents))
+        .routes(routes!(corpus::documents::get_document, corpus::documents::delete_document))
+        .routes(routes!(corpus::tasks::get_task))
+        .routes(routes!(corpus::glossary::put_glossary, corpus::glossary::get_glossary))
+        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(keys::delete_key))
+        .routes(routes!(ops::get_liveness))
+        .routes(routes!(ops::get_readiness))
+        .routes(routes!(ops::get_version))
+        .routes(routes!(ops::get_openapi))
+}
+
+/// Puts the layers around a router, the last one outermost. The order matters: [`layers::finish`]
+/// renders the problems of all the others; a panic in the guard is caught like one in a handler;
+/// the deadline covers the guard's look-up; and no handler runs, nor is a byte of a body read,
+/// before the guard has decided.
+fn layered(router: Router, guard: Guard, settings: &HttpSettings) -> Router {
+    router
+        .fallback(ops::refuse_unknown_route)
+        .layer(axum::Extension(extract::BodyLimit(settings.max_body_bytes)))
+        .layer(from_fn_with_state(Arc::new(guard), guard::check))
+        .layer(from_fn_with_state(settings.request_timeout, layers::limit_time))
+        .layer(CatchPanicLayer::custom(layers::refuse_after_panic))
+        .layer(from_fn(layers::finish))
+        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+}
+
+/// What handlers can ask for.
+#[derive(Clone)]
+struct AppState {
+    services: Arc<Services>,
+    document: ApiDocument,
+}
+
+impl FromRef<AppState> for Arc<Services> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.services)
+    }
+}
+
+impl FromRef<AppState> for ApiDocument {
+    fn from_ref(state: &AppState) -> Self {
+        state.document.clone()
+    }
+}

@@ -1,0 +1,319 @@
+//! Texts to vectors with fastembed's Qwen3 embedder, on a compute thread of its own. Queries go
+//! before passages; passages are done in slices of a token budget, so that a query never waits
+//! for a whole document.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use fastembed::{Qwen3Config, Qwen3Model, Qwen3TextEmbedding};
+use serde::Deserialize;
+use tokenizers::{PaddingDirection, PaddingParams, Tokenizer, TruncationParams};
+use tokio::sync::oneshot;
+
+use super::files::ModelFolder;
+use crate::error::{Error, Kind, Result};
+
+/// Passage tokens embedded between two looks at the queue of queries.
+const SLICE_TOKENS: usize = 1_024;
+/// Callers that may wait; one more is refused as busy.
+const MAX_WAITING: usize = 1_024;
+
+/// The handle to the embedder's thread.
+pub struct Encoder {
+    id: String,
+    queue: Arc<Queue>,
+    counter: Tokenizer,
+    prompts: Prompts,
+    dimension: usize,
+    passage_tokens: usize,
+}
+
+/// Texts put in front, from `config_sentence_transformers.json`.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Prompts {
+    #[serde(default)]
+    query: String,
+    #[serde(default, alias = "passage")]
+    document: String,
+}
+
+/// What a text is embedded as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextKind {
+    Query,
+    Passage,
+}
+
+struct Job {
+    texts: Vec<String>,
+    vectors: Vec<Vec<f32>>,
+    reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queries: VecDeque<Job>,
+    passages: VecDeque<Job>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Queue {
+    /// A panic while the lock was held leaves plain data behind, which stays usable.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Encoder {
+    /// Loads a sentence-transformers folder with a Qwen3 model and starts its thread. `dimension`
+    /// keeps that many leading numbers of each vector (Matryoshka); none keeps all.
+    ///
+    /// # Errors
+    /// `model_…` codes for a folder that cannot be used.
+    pub fn start(folder: &ModelFolder, dimension: Option<usize>) -> Result<Self> {
+        let card = folder.card()?;
+        let tokenizer = tokenizer(folder, card.passage_tokens)?;
+        let mut counter = tokenizer.clone();
+        counter.with_padding(None);
+        counter.with_truncation(None).map_err(unusable)?;
+        let model = load_model(folder)?;
+        let mut embedding = Qwen3TextEmbedding::new(model, tokenizer);
+        if let Some(dimension) = dimension {
+            embedding = embedding.with_output_dim(dimension)?;
+        }
+        let dimension = embedding.output_dim();
+        let queue = Arc::new(Queue::default());
+        let worker = Worker { queue: Arc::clone(&queue), embedding, counter: counter.clone() };
+        std::thread::Builder::new().name("querent-embed".into()).spawn(move || worker.run())?;
+        Ok(Self {
+            id: folder.id()?,
+            queue,
+            counter,
+            prompts: prompts(folder)?,
+            dimension,
+            passage_tokens: card.passage_tokens,
+        })
+    }
+
+    /// `name@version`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Length of every vector.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Longest passage worth giving, in tokens: what is behind is cut off.
+    pub fn passage_tokens(&self) -> usize {
+        self.passage_tokens
+    }
+
+    /// How many tokens a text has, without the end token.
+    pub fn count_tokens(&self, text: &str) -> usize {
+        self.counter.encode_fast(text, false).map_or(0, |encoding| encoding.len())
+    }
+
+    /// One unit-length vector a text, in the order of the texts.
+    ///
+    /// # Errors
+    /// `embedder_busy` when too many wait, `internal` when the computation failed.
+    pub async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let prefix = match kind {
+            TextKind::Query => &self.prompts.query,
+            TextKind::Passage => &self.prompts.document,
+        };
+        let texts = texts.into_iter().map(|text| format!("{prefix}{text}")).collect();
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut waiting = self.queue.lock();
+            let line = match kind {
+                TextKind::Query => &mut waiting.queries,
+                TextKind::Passage => &mut waiting.passages,
+            };
+            if line.len() >= MAX_WAITING {
+                return Err(Error::new(
+                    Kind::Busy,
+                    "embedder_busy",
+                    "too many requests wait for the embedder; try again shortly",
+                ));
+            }
+            line.push_back(Job { texts, vectors: Vec::new(), reply });
+        }
+        self.queue.changed.notify_one();
+        answer.await.map_err(|source| Error::failed("embed", source))?
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.changed.notify_one();
+    }
+}
+
+struct Worker {
+    queue: Arc<Queue>,
+    embedding: Qwen3TextEmbedding,
+    counter: Tokenizer,
+}
+
+impl Worker {
+    fn run(self) {
+        while let Some((queries, passage)) = self.next() {
+            if !queries.is_empty() {
+                self.answer_queries(queries);
+            }
+            if let Some(job) = passage {
+                self.advance_passages(job);
+            }
+        }
+    }
+
+    /// All waiting queries; else the first passage job. None when the handle is gone.
+    fn next(&self) -> Option<(Vec<Job>, Option<Job>)> {
+        let mut waiting = self.queue.lock();
+        loop {
+            if waiting.closed {
+                return None;
+            }
+            waiting.queries.retain(|job| !job.reply.is_closed());
+            waiting.passages.retain(|job| !job.reply.is_closed());
+            if !waiting.queries.is_empty() {
+                return Some((waiting.queries.drain(..).collect(), None));
+            }
+            if let Some(job) = waiting.passages.pop_front() {
+                return Some((Vec::new(), Some(job)));
+            }
+            waiting = self.queue.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn answer_queries(&self, jobs: Vec<Job>) {
+        let texts: Vec<&str> =
+            jobs.iter().flat_map(|job| job.texts.iter().map(String::as_str)).collect();
+        match self.compute(&texts) {
+            Ok(vectors) => {
+                let mut vectors = vectors.into_iter();
+                for job in jobs {
+                    let of_job = vectors.by_ref().take(job.texts.len()).collect();
+                    let _ = job.reply.send(Ok(of_job));
+                }
+            }
+            Err(message) => {
+                for job in jobs {
+                    let _ = job.reply.send(Err(Error::internal(message.clone())));
+                }
+            }
+        }
+    }
+
+    /// Embeds the next slice of a passage job, and puts the job back in front if more is left.
+    fn advance_passages(&self, mut job: Job) {
+        let done = job.vectors.len();
+        let mut n_tokens = 0;
+        let slice: Vec<&str> = job.texts[done..]
+            .iter()
+            .take_while(|text| {
+                let first = n_tokens == 0;
+                n_tokens += self.counter.encode_fast(text.as_str(), true).map_or(1, |e| e.len());
+                first || n_tokens <= SLICE_TOKENS
+            })
+            .map(String::as_str)
+            .collect();
+        match self.compute(&slice) {
+            Err(message) => {
+                let _ = job.reply.send(Err(Error::internal(message)));
+            }
+            Ok(vectors) => {
+                job.vectors.extend(vectors);
+                if job.vectors.len() == job.texts.len() {
+                    let _ = job.reply.send(Ok(job.vectors));
+                } else {
+                    self.queue.lock().passages.push_front(job);
+                }
+            }
+        }
+    }
+
+    /// The vectors, or what went wrong; a panic in the model is caught here.
+    fn compute(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, String> {
+        match catch_unwind(AssertUnwindSafe(|| self.embedding.embed(texts))) {
+            Ok(Ok(vectors)) => Ok(vectors),
+            Ok(Err(error)) => Err(format!("failed to embed: {error}")),
+            Err(_) => Err("the embedder panicked".into()),
+        }
+    }
+}
+
+/// fastembed's model from the folder's files; its config wants `rope_theta` at the top level.
+fn load_model(folder: &ModelFolder) -> Result<Qwen3Model> {
+    if let Some(path) = folder.gguf() {
+        let mut file = fs_err::File::open(path)?;
+        let content = candle_core::quantized::gguf_file::Content::read(&mut file)?;
+        return Ok(Qwen3Model::from_gguf(&content, &mut file, &Device::Cpu)?);
+    }
+    let json = folder.json("config.json")?.unwrap_or_default();
+    let mut json: serde_json::Value = serde_json::from_slice(&json)?;
+    if json.get("rope_theta").is_none()
+        && let Some(theta) = json.pointer("/rope_parameters/rope_theta").cloned()
+    {
+        json["rope_theta"] = theta;
+    }
+    let config: Qwen3Config =
+        serde_json::from_value(json).map_err(|error| unusable(format!("config.json: {error}")))?;
+    let mut tensors = std::collections::HashMap::new();
+    for file in folder.safetensors()? {
+        let bytes = fs_err::read(file)?;
+        for (name, tensor) in candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)? {
+            let name = name.strip_prefix("model.").map_or(name.clone(), str::to_owned);
+            tensors.insert(name, tensor.to_dtype(DType::F32)?);
+        }
+    }
+    Ok(Qwen3Model::new(config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?)
+}
+
+/// The folder's tokenizer, padding on the left as last-token pooling needs it.
+fn tokenizer(folder: &ModelFolder, max_length: usize) -> Result<Tokenizer> {
+    let bytes = folder
+        .json("tokenizer.json")?
+        .ok_or_else(|| unusable("the embedder's folder has no tokenizer.json"))?;
+    let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(unusable)?;
+    tokenizer.with_padding(Some(PaddingParams {
+        direction: PaddingDirection::Left,
+        ..PaddingParams::default()
+    }));
+    tokenizer
+        .with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() }))
+        .map_err(unusable)?;
+    Ok(tokenizer)
+}
+
+fn prompts(folder: &ModelFolder) -> Result<Prompts> {
+    #[derive(Deserialize)]
+    struct SentenceTransformers {
+        #[serde(default)]
+        prompts: Prompts,
+    }
+    match folder.json("config_sentence_transformers.json")? {
+        None => Ok(Prompts::default()),
+        Some(bytes) => Ok(serde_json::from_slice::<SentenceTransformers>(&bytes)?.prompts),
+    }
+}
+
+fn unusable(source: impl std::fmt::Display) -> Error {
+    Error::invalid("model_embedder", format!("the embedder cannot be used: {source}"))
+}

@@ -1,0 +1,16 @@
+//! Compute: weights, tokens, devices and batching. The only room that names a device. It knows
+//! nothing of conversations, collections or requests, and never looks into the store.
+
+pub mod encoder;
+pub mod files;
+pub mod generator;
+pub mod qwen;
+pub mod reranker;
+pub mod sampling;
+pub mod tokenizer;
+
+pub use encoder::{Encoder, TextKind};
+pub use files::{ModelFolder, PromptForm};
+pub use generator::{GenerateRequest, Generated, Generator, GeneratorOptions};
+pub use reranker::Reranker;
+pub use tokenizer::{ChatTokenizer, TemplateMessage};

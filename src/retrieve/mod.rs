@@ -1,0 +1,220 @@
+//! Queries -> ranked passages, and documents -> chunks. Asks the encoder and the index, fuses by
+//! rank, collapses duplicates, reranks where a model is configured. Knows no conversations: what
+//! it searches with is given to it.
+
+pub mod chunk;
+pub mod context;
+pub mod fuse;
+pub mod parse;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::model::{Encoder, Reranker, TextKind};
+use crate::store::corpus::{ChunkRow, Collection};
+use crate::store::vectors::{Filter, Hit, Vectors};
+use crate::store::{Store, TenantId};
+pub use fuse::{Leg, Match, RankedList};
+
+/// The weights of fusion and how much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    pub rrf_k: f32,
+    pub dense: f32,
+    pub sparse: f32,
+    /// Passages taken from each list.
+    pub candidates: usize,
+    /// Most passages of one document among the results.
+    pub per_document: usize,
+    /// Passages given to the reranker.
+    pub rerank_candidates: usize,
+}
+
+/// What retrieval works with.
+#[derive(Clone)]
+pub struct Retriever {
+    pub store: Store,
+    pub vectors: Arc<Vectors>,
+    pub encoder: Arc<Encoder>,
+    pub reranker: Option<Arc<Reranker>>,
+    pub weights: Weights,
+}
+
+/// Where to look.
+#[derive(Clone)]
+pub struct Scope {
+    pub tenant: TenantId,
+    pub collection: Collection,
+    pub filter: Option<Filter>,
+}
+
+/// One text to search with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// Its index among the search queries of the request.
+    pub query: usize,
+    pub text: String,
+    pub weight: f32,
+    /// Keywords are matched by words alone, questions by meaning too.
+    pub by_meaning: bool,
+}
+
+/// The lists that probes came back with, and what it took.
+#[derive(Debug, Default)]
+pub struct Lists {
+    pub lists: Vec<RankedList>,
+    pub embed_time: Duration,
+    pub search_time: Duration,
+    /// Codes of legs that failed, for example `dense_unavailable`.
+    pub degraded: Vec<&'static str>,
+}
+
+/// A passage with its place.
+#[derive(Debug, Clone)]
+pub struct Ranked {
+    pub chunk: ChunkRow,
+    pub score: f32,
+    pub matched_by: Vec<Match>,
+}
+
+impl Retriever {
+    /// Searches with every probe, dense and sparse. A leg that fails leaves the other one and a
+    /// code behind; both failing is an error.
+    pub async fn probe(&self, scope: &Scope, probes: &[Probe]) -> Result<Lists> {
+        let mut lists = Lists::default();
+        let started = Instant::now();
+        let by_meaning: Vec<&Probe> =
+            probes.iter().filter(|probe| probe.by_meaning && self.weights.dense > 0.0).collect();
+        let texts = by_meaning.iter().map(|probe| probe.text.clone()).collect();
+        let vectors = match self.encoder.embed(TextKind::Query, texts).await {
+            Ok(vectors) => vectors,
+            Err(error) => {
+                tracing::warn!(error = %error, "dense retrieval left out");
+                lists.degraded.push("dense_unavailable");
+                Vec::new()
+            }
+        };
+        lists.embed_time = started.elapsed();
+        let started = Instant::now();
+        let jobs = self.jobs(probes, by_meaning.into_iter().zip(vectors));
+        let (vectors, scope, limit) =
+            (Arc::clone(&self.vectors), scope.clone(), self.weights.candidates);
+        let found = tokio::task::spawn_blocking(move || run(&vectors, &scope, jobs, limit))
+            .await
+            .map_err(|source| Error::failed("search", source))?;
+        lists.search_time = started.elapsed();
+        let n_lists = found.len();
+        let mut last_error = None;
+        for list in found {
+            match list {
+                Ok(list) => lists.lists.push(list),
+                Err(error) => last_error = Some(error),
+            }
+        }
+        match last_error {
+            Some(error) if lists.lists.is_empty() && n_lists > 0 => Err(error),
+            Some(error) => {
+                tracing::warn!(error = %error, "a search leg failed");
+                lists.degraded.push("index_degraded");
+                Ok(lists)
+            }
+            None => Ok(lists),
+        }
+    }
+
+    fn jobs<'a>(
+        &self,
+        probes: &[Probe],
+        dense: impl Iterator<Item = (&'a Probe, Vec<f32>)>,
+    ) -> Vec<Job> {
+        let sparse = probes.iter().map(|probe| Job {
+            query: probe.query,
+            weight: probe.weight * self.weights.sparse,
+            wanted: Wanted::Sparse(probe.text.clone()),
+        });
+        let dense = dense.map(|(probe, vector)| Job {
+            query: probe.query,
+            weight: probe.weight * self.weights.dense,
+            wanted: Wanted::Dense(vector),
+        });
+        sparse.chain(dense).collect()
+    }
+
+    /// Fuses lists into the best `top_k` passages, each text once, no document more often than
+    /// the configuration says.
+    pub async fn rank(
+        &self,
+        scope: &Scope,
+        lists: &[RankedList],
+        top_k: usize,
+    ) -> Result<Vec<Ranked>> {
+        let fused = fuse::reciprocal_rank_fusion(lists, self.weights.rrf_k);
+        // Duplicates and capped documents fall away, so more are looked at than wanted.
+        let ids: Vec<i64> = fused.iter().take(top_k * 3 + 20).map(|fused| fused.chunk_id).collect();
+        let rows = self.store.chunks_by_ids(&scope.tenant, &scope.collection.name, &ids).await?;
+        let mut rows: HashMap<i64, ChunkRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let known = fused.into_iter().filter(|fused| rows.contains_key(&fused.chunk_id)).collect();
+        let text_of = |id: i64| rows.get(&id).map(|row| row.text.clone());
+        let distinct = fuse::collapse_duplicates(known, &text_of);
+        let document_of = |id: i64| rows.get(&id).map(|row| row.document_id.clone());
+        let capped = fuse::per_document_cap(distinct, &document_of, self.weights.per_document);
+        Ok(capped
+            .into_iter()
+            .filter_map(|fused| {
+                let chunk = rows.remove(&fused.chunk_id)?;
+                Some(Ranked { chunk, score: fused.score, matched_by: fused.matched_by })
+            })
+            .take(top_k)
+            .collect())
+    }
+
+    /// Puts the first passages in the order of the reranker's scores, when there is one. False
+    /// when there is none.
+    pub async fn rerank(&self, query: &str, ranked: &mut [Ranked]) -> Result<bool> {
+        let Some(reranker) = &self.reranker else { return Ok(false) };
+        let n_candidates = ranked.len().min(self.weights.rerank_candidates);
+        let head = &mut ranked[..n_candidates];
+        let texts = head.iter().map(|passage| passage.chunk.text.clone()).collect();
+        let scores = reranker.score(query.to_owned(), texts).await?;
+        for (passage, score) in head.iter_mut().zip(&scores) {
+            passage.score = *score;
+        }
+        head.sort_by(|left, right| right.score.total_cmp(&left.score));
+        for (position, passage) in head.iter_mut().enumerate() {
+            let (rank, score) = (position + 1, passage.score);
+            passage.matched_by.push(Match { query: 0, leg: Leg::Rerank, rank, score });
+        }
+        Ok(true)
+    }
+}
+
+struct Job {
+    query: usize,
+    weight: f32,
+    wanted: Wanted,
+}
+
+enum Wanted {
+    Dense(Vec<f32>),
+    Sparse(String),
+}
+
+fn run(vectors: &Vectors, scope: &Scope, jobs: Vec<Job>, limit: usize) -> Vec<Result<RankedList>> {
+    let index = scope.collection.index();
+    let filter = scope.filter.as_ref();
+    let search = |job: Job| {
+        let (leg, hits) = match &job.wanted {
+            Wanted::Dense(vector) => {
+                (Leg::Dense, vectors.search_dense(&scope.tenant, &index, vector, filter, limit)?)
+            }
+            Wanted::Sparse(text) => {
+                (Leg::Sparse, vectors.search_sparse(&scope.tenant, &index, text, filter, limit)?)
+            }
+        };
+        let hits = hits.into_iter().map(|Hit { chunk_id, score }| (chunk_id, score)).collect();
+        Ok(RankedList { query: job.query, leg, weight: job.weight, hits })
+    };
+    jobs.into_iter().map(search).collect()
+}

@@ -1,0 +1,176 @@
+//! Turns a query in its conversation into a faithful standalone question and search queries:
+//! gate, rules (dates, senses, facts), prompt, generate, evidence, check. Whatever the model
+//! writes, [`rewrite`] answers with something that keeps the contract's guarantees. Knows no
+//! HTTP, no storage and no collections: the glossary comes with the conversation.
+
+pub mod check;
+pub mod conversation;
+pub mod dates;
+pub mod edits;
+pub mod evidence;
+pub mod facts;
+pub mod gate;
+pub mod glossary;
+pub mod language;
+pub mod plan;
+pub mod prompt;
+pub mod reference;
+pub mod rewriter;
+pub mod search;
+pub mod text;
+pub mod verdict;
+
+use std::time::{Duration, Instant};
+
+use conversation::{Action, Clarification, Conversation, Issue, SearchQuery};
+pub use rewriter::Rewriter;
+
+use crate::error::Error;
+use plan::Plan;
+use verdict::Verdict;
+
+/// What a rewrite came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub action: Action,
+    /// Equal to the query when the action is `pass`.
+    pub standalone: String,
+    pub search: Vec<SearchQuery>,
+    pub issues: Vec<Issue>,
+    pub clarification: Option<Clarification>,
+    /// The gate's word for it: `complete`, `pronoun`, `ellipsis`, `vague`, …
+    pub reason: &'static str,
+}
+
+/// Tokens that a rewrite cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+    pub draft_accepted_tokens: usize,
+}
+
+/// Milliseconds of each part.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spent {
+    pub gate_ms: f64,
+    pub generate_ms: f64,
+    pub check_ms: f64,
+}
+
+/// How a conversation is to be treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    pub gate: Gate,
+    /// Most search queries.
+    pub max_variants: usize,
+    /// The raw query is the answer after it.
+    pub deadline: Instant,
+}
+
+/// Whether the gate is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Complete queries are left alone.
+    Auto,
+    /// Every query with a conversation goes to the model.
+    Always,
+    /// Nothing is touched.
+    Never,
+}
+
+/// An outcome with what it cost and what could not be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub outcome: Outcome,
+    /// Stable codes, for example `rewrite_timeout`, `rewrite_lost_number`.
+    pub degraded: Vec<&'static str>,
+    pub spent: Spent,
+    pub usage: Usage,
+}
+
+/// Rewrites within the deadline. Without a rewriter the rules alone decide.
+pub async fn rewrite(
+    conversation: Conversation,
+    options: Options,
+    rewriter: Option<&Rewriter>,
+) -> Answer {
+    if options.gate == Gate::Never {
+        return untouched(&conversation, options, "mode_never");
+    }
+    let work = rewrite_in_time(&conversation, options, rewriter);
+    let left = options.deadline.saturating_duration_since(Instant::now());
+    match tokio::time::timeout(left, work).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, code = error.code, "rewrite failed");
+            let code = if error.code == "rewriter_busy" { error.code } else { "rewrite_failed" };
+            let mut answer = untouched(&conversation, options, "failed");
+            answer.degraded.push(code);
+            answer
+        }
+        Err(_) => {
+            let mut answer = untouched(&conversation, options, "timeout");
+            answer.degraded.push("rewrite_timeout");
+            answer
+        }
+    }
+}
+
+async fn rewrite_in_time(
+    conversation: &Conversation,
+    options: Options,
+    rewriter: Option<&Rewriter>,
+) -> Result<Answer, Error> {
+    let started = Instant::now();
+    let owned = conversation.clone();
+    let plan = blocking(move || Plan::new(owned, options.gate)).await?;
+    let mut spent = Spent { gate_ms: milliseconds(started.elapsed()), ..Spent::default() };
+    let mut usage = Usage::default();
+    let mut degraded = Vec::new();
+    let mut written = None;
+    if plan.wants_model() {
+        let started = Instant::now();
+        match rewriter {
+            None => degraded.push("rewriter_unavailable"),
+            Some(rewriter) => {
+                let completion = rewriter.complete(&plan.conversation, options.deadline).await?;
+                usage = completion.usage;
+                written = Some(completion.text);
+            }
+        }
+        spent.generate_ms = milliseconds(started.elapsed());
+    }
+    let started = Instant::now();
+    let max_variants = options.max_variants;
+    let Verdict { outcome, refused } =
+        blocking(move || verdict::conclude(&plan, written.as_deref(), max_variants)).await?;
+    degraded.extend(refused.map(|violation| violation.code()));
+    spent.check_ms = milliseconds(started.elapsed());
+    Ok(Answer { outcome, degraded, spent, usage })
+}
+
+/// The query as it was asked.
+fn untouched(conversation: &Conversation, options: Options, reason: &'static str) -> Answer {
+    let query = conversation.query.clone();
+    let outcome = Outcome {
+        action: Action::Pass,
+        search: search::queries(conversation, &query, false, &[], options.max_variants),
+        standalone: query,
+        issues: Vec::new(),
+        clarification: None,
+        reason,
+    };
+    Answer { outcome, degraded: Vec::new(), spent: Spent::default(), usage: Usage::default() }
+}
+
+/// Rules over a long conversation may take longer than a runtime thread may be held.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|source| Error::failed("rewrite", source))
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

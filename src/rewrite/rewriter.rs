@@ -1,0 +1,173 @@
+//! The local model as a rewriter: its folder, its tokenizer, its compute thread and its prompt.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use candle_core::Device;
+
+use super::Usage;
+use super::conversation::{Conversation, Glossary};
+use super::prompt;
+use super::text::to_simplified;
+use crate::error::Result;
+use crate::model::files::ModelCard;
+use crate::model::generator::Finish;
+use crate::model::{
+    ChatTokenizer, GenerateRequest, Generator, GeneratorOptions, ModelFolder, PromptForm,
+};
+
+/// Rows computed together, and requests that may wait.
+const MAX_ROWS: usize = 16;
+const MAX_WAITING: usize = 256;
+/// History beyond this many tokens costs time and adds nothing to a rewrite.
+const MAX_CONTEXT_TOKENS: usize = 2_048;
+/// Tokens set aside for instructions, facts and glossary.
+const PROMPT_OVERHEAD_TOKENS: usize = 640;
+
+/// A loaded rewriter.
+pub struct Rewriter {
+    id: String,
+    card: ModelCard,
+    tokenizer: ChatTokenizer,
+    generator: Generator,
+}
+
+/// What the model wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    pub text: String,
+    pub usage: Usage,
+}
+
+impl Rewriter {
+    /// Loads a model folder and starts its compute thread.
+    ///
+    /// # Errors
+    /// `model_…` codes for a folder that cannot be used.
+    pub fn load(folder: &ModelFolder) -> Result<Self> {
+        let card = folder.card()?;
+        let tokenizer = ChatTokenizer::load(folder)?;
+        let model = folder.load_qwen(&Device::Cpu)?;
+        let generator = Generator::start(
+            model,
+            GeneratorOptions {
+                max_rows: MAX_ROWS,
+                max_waiting: MAX_WAITING,
+                shared_prefix: shared_prefix(card.prompt, &tokenizer)?,
+                stop_tokens: tokenizer.stop_tokens().to_vec(),
+            },
+        )?;
+        Ok(Self { id: folder.id()?, card, tokenizer, generator })
+    }
+
+    /// `name@version`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The model's reading of the query, unchecked. Dropping the future cancels the row.
+    pub async fn complete(
+        &self,
+        conversation: &Conversation,
+        deadline: Instant,
+    ) -> Result<Completion> {
+        let folding = self.folding(conversation);
+        let folded = folding.as_ref().map(|folding| folding.fold(conversation));
+        let conversation = folded.as_ref().unwrap_or(conversation);
+        let n_query = self.tokenizer.encode(&conversation.query)?.len();
+        let max_new_tokens = prompt::max_new_tokens(n_query);
+        let prompt = self.prompt(conversation, n_query + max_new_tokens)?;
+        let mut request = GenerateRequest::greedy(prompt, max_new_tokens);
+        request.deadline = Some(deadline);
+        let generated = self.generator.generate(request).await?;
+        let mut text = self.tokenizer.decode(&generated.tokens)?;
+        if matches!(generated.finish, Finish::Loop | Finish::Length) {
+            tracing::debug!(finish = ?generated.finish, "the rewriter did not end by itself");
+        }
+        if let Some(folding) = &folding {
+            text = folding.unfold(&text);
+        }
+        Ok(Completion {
+            text,
+            usage: Usage {
+                prompt_tokens: generated.n_prompt_tokens,
+                completion_tokens: generated.tokens.len(),
+                draft_accepted_tokens: generated.n_drafts_accepted,
+            },
+        })
+    }
+
+    /// The prompt's tokens, history cut so that it fits the window beside `n_reserved` tokens.
+    fn prompt(&self, conversation: &Conversation, n_reserved: usize) -> Result<Vec<u32>> {
+        let overhead = match self.card.prompt {
+            PromptForm::Restore => 16,
+            PromptForm::Instruct => PROMPT_OVERHEAD_TOKENS,
+        };
+        let room = self.generator.window().saturating_sub(n_reserved + overhead);
+        let budget = match self.card.context_tokens {
+            0 => room.min(MAX_CONTEXT_TOKENS),
+            trained => room.min(trained),
+        };
+        let messages = prompt::messages(conversation, self.card.prompt, budget, &self.tokenizer)?;
+        self.tokenizer.encode(&self.tokenizer.render(&messages)?)
+    }
+
+    /// A restoring model knows simplified characters alone: traditional ones are folded for it
+    /// and put back in what it copied.
+    fn folding(&self, conversation: &Conversation) -> Option<Folding> {
+        (self.card.prompt == PromptForm::Restore).then(|| Folding::of(conversation)).flatten()
+    }
+}
+
+/// The tokens that every prompt of a form begins with: what two unlike conversations share.
+fn shared_prefix(form: PromptForm, tokenizer: &ChatTokenizer) -> Result<Vec<u32>> {
+    let tokens_of = |query: &str| -> Result<Vec<u32>> {
+        let conversation = Conversation {
+            query: query.to_owned(),
+            turns: Vec::new(),
+            now: None,
+            locale: None,
+            facts: [(query.to_owned(), query.to_owned())].into(),
+            glossary: Glossary::default().into(),
+        };
+        let messages = prompt::messages(&conversation, form, 64, tokenizer)?;
+        tokenizer.encode(&tokenizer.render(&messages)?)
+    };
+    let (first, second) = (tokens_of("one")?, tokens_of("另")?);
+    let n_shared = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
+    Ok(first[..n_shared].to_vec())
+}
+
+/// Which traditional character each simplified one stood for.
+struct Folding {
+    originals: HashMap<char, char>,
+}
+
+impl Folding {
+    fn of(conversation: &Conversation) -> Option<Self> {
+        let texts = conversation.turns.iter().map(|turn| turn.text.as_str());
+        let originals: HashMap<char, char> = texts
+            .chain([conversation.query.as_str()])
+            .flat_map(str::chars)
+            .filter_map(|char| {
+                let folded = to_simplified(char);
+                (folded != char).then_some((folded, char))
+            })
+            .collect();
+        (!originals.is_empty()).then_some(Self { originals })
+    }
+
+    fn fold(&self, conversation: &Conversation) -> Conversation {
+        let fold = |text: &str| text.chars().map(to_simplified).collect::<String>();
+        let mut folded = conversation.clone();
+        folded.query = fold(&folded.query);
+        for turn in &mut folded.turns {
+            turn.text = fold(&turn.text);
+        }
+        folded
+    }
+
+    fn unfold(&self, text: &str) -> String {
+        text.chars().map(|char| self.originals.get(&char).copied().unwrap_or(char)).collect()
+    }
+}

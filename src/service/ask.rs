@@ -1,0 +1,317 @@
+//! Request -> rewrite -> retrieve -> answer. Retrieval with the raw query starts beside the
+//! rewrite; whatever fails on the way, the person's own words are searched with.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::Services;
+use super::question::{
+    ContextAnswer, Found, MatchedBy, Mode, Passage, Question, RewriteTimings, Rewritten, Search,
+    SearchTimings,
+};
+use crate::error::{Error, Kind, Result};
+use crate::retrieve::context::{PassageText, context};
+use crate::retrieve::{Leg, Lists, Probe, Ranked, Scope};
+use crate::rewrite::conversation::{
+    Conversation, Glossary, Role, SearchKind, SearchQuery, Sense, Term, Turn,
+};
+use crate::rewrite::{self, Answer, Gate, Options};
+use crate::store::glossary::GlossaryTerm;
+use crate::store::vectors::Filter;
+use crate::store::{TenantId, new_id};
+
+/// Longest query in characters.
+const MAX_QUERY_CHARS: usize = 8_000;
+
+impl Services {
+    /// Rewrites a question within its own deadline.
+    ///
+    /// # Errors
+    /// `query_missing`, `query_too_long`, `collection_not_found`.
+    pub async fn rewrite(&self, tenant: &TenantId, question: Question) -> Result<Rewritten> {
+        let started = Instant::now();
+        let options = options(&question, started);
+        let conversation = self.conversation(tenant, question).await?;
+        let query = conversation.query.clone();
+        let key = self.cache_key(tenant, &conversation, options);
+        if let Some(answer) = self.rewrites.get(&key).await {
+            return Ok(self.rewritten(query, &answer, true, started));
+        }
+        let rewriter = self.rewriter.as_deref();
+        let answer = Arc::new(rewrite::rewrite(conversation, options, rewriter).await);
+        if answer.degraded.is_empty() {
+            self.rewrites.insert(key, Arc::clone(&answer)).await;
+        }
+        Ok(self.rewritten(query, &answer, false, started))
+    }
+
+    /// Rewrites and retrieves.
+    ///
+    /// # Errors
+    /// Those of [`Self::rewrite`], and `collection_missing`, `invalid_filter`,
+    /// `index_unreadable`.
+    pub async fn search(&self, tenant: &TenantId, search: Search) -> Result<Found> {
+        let started = Instant::now();
+        let Some(collection) = search.question.collection.as_deref() else {
+            return Err(Error::invalid("collection_missing", "a search needs a `collection`")
+                .with_field("/collection", "name the collection to search in"));
+        };
+        let collection = self.store().get_collection(tenant, collection).await?;
+        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
+        let scope = Scope { tenant: tenant.clone(), collection, filter };
+        let question = with_query(search.question.clone())?;
+        let raw_probe =
+            [Probe { query: 0, text: question.query.clone(), weight: 1.0, by_meaning: true }];
+        let (rewritten, raw) = tokio::join!(
+            async {
+                let rewritten = self.rewrite(tenant, question).await;
+                (rewritten, started.elapsed())
+            },
+            self.retriever.probe(&scope, &raw_probe),
+        );
+        let (rewritten, rewrite_time) = (rewritten.0?, rewritten.1);
+        let (queries, mut lists) = self.widen(&scope, &rewritten, raw?).await?;
+        let ranked_at = Instant::now();
+        let mut ranked = self.retriever.rank(&scope, &lists.lists, search.top_k).await?;
+        lists.search_time += ranked_at.elapsed();
+        let rerank_time = self.rerank(&search, &rewritten, &mut ranked, &mut lists).await;
+        let results: Vec<Passage> = ranked.into_iter().map(passage).collect();
+        let context = search.include_context.then(|| self.context(&results, search.context_tokens));
+        let mut degraded = rewritten.degraded.clone();
+        degraded.extend(lists.degraded.iter().map(|code| (*code).to_owned()));
+        degraded.dedup();
+        Ok(Found {
+            id: new_id("se"),
+            rewritten,
+            queries,
+            results,
+            context,
+            degraded,
+            timings: SearchTimings {
+                rewrite_ms: milliseconds(rewrite_time),
+                embed_ms: milliseconds(lists.embed_time),
+                search_ms: milliseconds(lists.search_time),
+                rerank_ms: milliseconds(rerank_time),
+                total_ms: milliseconds(started.elapsed()),
+            },
+        })
+    }
+
+    /// The raw query's lists joined by those of the search queries. The raw query keeps a smaller
+    /// weight beside a rewrite: it is the net below a rewrite that went wrong.
+    async fn widen(
+        &self,
+        scope: &Scope,
+        rewritten: &Rewritten,
+        mut raw: Lists,
+    ) -> Result<(Vec<SearchQuery>, Lists)> {
+        let mut queries = rewritten.outcome.search.clone();
+        let place = queries.iter().position(|query| query.text == rewritten.query);
+        let raw_idx = place.unwrap_or(queries.len());
+        if place.is_none() {
+            queries.push(SearchQuery {
+                text: rewritten.query.clone(),
+                kind: SearchKind::Semantic,
+                weight: self.config.retrieval.raw_weight,
+            });
+        }
+        for list in &mut raw.lists {
+            list.query = raw_idx;
+            list.weight *= queries[raw_idx].weight;
+        }
+        let probes: Vec<Probe> = queries
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != raw_idx)
+            .map(|(index, query)| Probe {
+                query: index,
+                text: query.text.clone(),
+                weight: query.weight,
+                by_meaning: query.kind == SearchKind::Semantic,
+            })
+            .collect();
+        if !probes.is_empty() {
+            let more = self.retriever.probe(scope, &probes).await?;
+            raw.lists.extend(more.lists);
+            raw.degraded.extend(more.degraded);
+            raw.embed_time += more.embed_time;
+            raw.search_time += more.search_time;
+        }
+        Ok((queries, raw))
+    }
+
+    /// Reranks where that is wanted and possible; a failure leaves the order and a code.
+    async fn rerank(
+        &self,
+        search: &Search,
+        rewritten: &Rewritten,
+        ranked: &mut [Ranked],
+        lists: &mut Lists,
+    ) -> Duration {
+        if !search.rerank {
+            return Duration::ZERO;
+        }
+        let started = Instant::now();
+        if let Err(error) = self.retriever.rerank(&rewritten.outcome.standalone, ranked).await {
+            tracing::warn!(error = %error, "reranking left out");
+            lists.degraded.push("rerank_unavailable");
+        }
+        started.elapsed()
+    }
+
+    fn context(&self, results: &[Passage], budget_tokens: usize) -> ContextAnswer {
+        let passages: Vec<PassageText> = results
+            .iter()
+            .map(|passage| PassageText {
+                chunk_id: passage.chunk_id.clone(),
+                title: passage.title.clone().unwrap_or_default(),
+                text: passage.text.clone(),
+            })
+            .collect();
+        let encoder = &self.retriever.encoder;
+        let text = context(&passages, budget_tokens, &|text| encoder.count_tokens(text));
+        ContextAnswer { text: text.text, citations: text.citations }
+    }
+
+    /// The question as the rewriter takes it, with the collection's glossary.
+    async fn conversation(&self, tenant: &TenantId, question: Question) -> Result<Conversation> {
+        let question = with_query(question)?;
+        let glossary = match &question.collection {
+            None => Glossary::default(),
+            Some(collection) => {
+                let terms = self.store().get_glossary(tenant, collection).await?;
+                Glossary { terms: terms.into_iter().map(term).collect() }
+            }
+        };
+        let turns = question.messages.into_iter().map(|(role, text)| Turn { role, text });
+        Ok(Conversation {
+            query: question.query,
+            turns: turns.collect(),
+            now: question.now,
+            locale: question.locale,
+            facts: question.facts,
+            glossary: Arc::new(glossary),
+        })
+    }
+
+    /// Everything that an answer depends on. The clock counts by days, as the date rules do.
+    fn cache_key(
+        &self,
+        tenant: &TenantId,
+        conversation: &Conversation,
+        options: Options,
+    ) -> [u8; 32] {
+        let rewriter = self.rewriter.as_ref().map_or("", |rewriter| rewriter.id());
+        let day = conversation.now.map(|now| now.date());
+        let whole = (
+            (tenant.as_str(), rewriter, &conversation.query, &conversation.turns),
+            (&conversation.facts, &conversation.glossary, &conversation.locale, day),
+            (options.gate, options.max_variants),
+        );
+        // Debug output quotes and escapes strings, so different inputs have different keys.
+        Sha256::digest(format!("{whole:?}")).into()
+    }
+
+    fn rewritten(
+        &self,
+        query: String,
+        answer: &Answer,
+        cache_hit: bool,
+        started: Instant,
+    ) -> Rewritten {
+        let (spent, usage) =
+            if cache_hit { Default::default() } else { (answer.spent, answer.usage) };
+        Rewritten {
+            id: new_id("rw"),
+            query,
+            outcome: answer.outcome.clone(),
+            model: self.models(),
+            cache_hit,
+            degraded: answer.degraded.iter().map(|code| (*code).to_owned()).collect(),
+            timings: RewriteTimings {
+                gate_ms: spent.gate_ms,
+                generate_ms: spent.generate_ms,
+                check_ms: spent.check_ms,
+                total_ms: milliseconds(started.elapsed()),
+            },
+            usage,
+        }
+    }
+}
+
+fn options(question: &Question, started: Instant) -> Options {
+    Options {
+        gate: match question.mode {
+            Mode::Auto => Gate::Auto,
+            Mode::Always => Gate::Always,
+            Mode::Never => Gate::Never,
+        },
+        max_variants: question.max_variants,
+        deadline: started + Duration::from_millis(question.max_rewrite_ms),
+    }
+}
+
+/// The question with its query: the last message, when that is the user's and no query is given.
+fn with_query(mut question: Question) -> Result<Question> {
+    let last_is_user = question.messages.last().is_some_and(|(role, _)| *role == Role::User);
+    if question.query.trim().is_empty() && last_is_user {
+        question.query = question.messages.pop().map(|(_, text)| text).unwrap_or_default();
+    }
+    let n_chars = question.query.chars().count();
+    if question.query.trim().is_empty() {
+        return Err(Error::invalid("query_missing", "there is no query to rewrite")
+            .with_field("/query", "give `query`, or a last message by the user"));
+    }
+    if n_chars > MAX_QUERY_CHARS {
+        let message = format!("a query of {n_chars} characters is over {MAX_QUERY_CHARS}");
+        return Err(Error::new(Kind::TooLarge, "query_too_long", message.clone())
+            .with_field("/query", message));
+    }
+    Ok(question)
+}
+
+fn term(term: GlossaryTerm) -> Term {
+    let senses = term.senses.into_iter();
+    Term {
+        id: term.id,
+        term: term.term,
+        aliases: term.aliases,
+        senses: senses
+            .map(|sense| Sense { id: sense.id, label: sense.label, definition: sense.definition })
+            .collect(),
+    }
+}
+
+fn passage(ranked: Ranked) -> Passage {
+    let chunk = ranked.chunk;
+    Passage {
+        document_id: chunk.document_id,
+        chunk_id: format!("ck_{}", chunk.id),
+        title: chunk.heading.or(chunk.title),
+        uri: chunk.uri,
+        text: chunk.text,
+        span: chunk.span,
+        metadata: chunk.metadata,
+        score: ranked.score,
+        matched_by: ranked
+            .matched_by
+            .into_iter()
+            .map(|found| MatchedBy {
+                query: found.query,
+                leg: match found.leg {
+                    Leg::Dense => "dense",
+                    Leg::Sparse => "sparse",
+                    Leg::Rerank => "rerank",
+                },
+                rank: found.rank,
+                score: found.score,
+            })
+            .collect(),
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,251 @@
+//! The indexer: queued documents -> chunks with vectors in SQL -> the index. One loop, resumable
+//! at every point: what SQL has not marked as done is done again after a crash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Services;
+use crate::error::{Error, Kind, Result};
+use crate::model::TextKind;
+use crate::retrieve::chunk::{Chunk, ChunkLimits, chunk};
+use crate::retrieve::parse::{ParsedDocument, parse};
+use crate::store::TenantId;
+use crate::store::corpus::{CollectionRef, NewChunk, QueuedDocument};
+
+/// Documents read before the outbox is emptied again.
+const DOCUMENTS_PER_ROUND: usize = 16;
+/// Chunks put into the index in one flush.
+const CHUNKS_PER_FLUSH: usize = 512;
+/// A look at the queue without being woken, in case a wake-up was lost with a crash.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+/// Pause after a failure of ours, so that a broken disk is not hammered.
+const FAILURE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The running indexer; dropping it does not stop it, [`Indexer::stop`] does.
+pub struct Indexer {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Indexer {
+    /// Starts the loop.
+    pub fn start(services: Arc<Services>) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            while !stopped.is_cancelled() {
+                let pause = match services.index_round().await {
+                    Ok(true) => continue,
+                    Ok(false) => IDLE_LOOK,
+                    Err(error) => {
+                        tracing::error!(error = %error, "indexing failed and will be tried again");
+                        FAILURE_PAUSE
+                    }
+                };
+                tokio::select! {
+                    () = stopped.cancelled() => {}
+                    () = services.work.notified() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Ends the loop after the round that is under way.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(error = %error, "the indexer ended badly");
+        }
+    }
+}
+
+impl Services {
+    /// Brings the index in step with SQL after a start: shards that cannot be read are built
+    /// anew, points that SQL does not know are removed, missing ones become pending again.
+    pub async fn recover_index(&self) -> Result<()> {
+        let recovery = self.store().recover().await?;
+        tracing::info!(?recovery, "recovered the outbox");
+        for (tenant, collection) in self.store().live_collections().await? {
+            match self.reconcile(&tenant, &collection).await {
+                Err(error) if error.code == "index_unreadable" => {
+                    self.rebuild(&tenant, &collection).await?;
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn reconcile(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<()> {
+        let (vectors, of_tenant, of_collection) =
+            (Arc::clone(&self.retriever.vectors), tenant.clone(), collection.clone());
+        let ids = blocking(move || vectors.ids(&of_tenant, &of_collection)).await?;
+        let found = self.store().reconcile(tenant, collection, &ids).await?;
+        if found.missing > 0 || !found.orphans.is_empty() {
+            tracing::warn!(missing = found.missing, orphans = found.orphans.len(), "index mended");
+        }
+        let (vectors, of_tenant, of_collection) =
+            (Arc::clone(&self.retriever.vectors), tenant.clone(), collection.clone());
+        blocking(move || vectors.apply(&of_tenant, &of_collection, &[], &found.orphans)).await
+    }
+
+    /// Builds a collection's index anew from SQL, beside the old one.
+    pub async fn rebuild(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<()> {
+        tracing::warn!(collection = collection.id(), "rebuilding the index from the database");
+        let collection = self.store().refresh_average_terms(tenant, collection).await?;
+        let (vectors, store) = (Arc::clone(&self.retriever.vectors), self.store().clone());
+        let (tenant, runtime) = (tenant.clone(), tokio::runtime::Handle::current());
+        blocking(move || {
+            let mut after = 0;
+            let pages = std::iter::from_fn(|| {
+                let page = runtime.block_on(store.index_points(
+                    &tenant,
+                    &collection,
+                    after,
+                    CHUNKS_PER_FLUSH,
+                ));
+                match page {
+                    Ok(points) if points.is_empty() => None,
+                    Ok(points) => {
+                        after = points.last().map_or(after, |point| point.chunk_id);
+                        Some(points.into_iter().map(Ok).collect::<Vec<_>>())
+                    }
+                    Err(error) => Some(vec![Err(error)]),
+                }
+            });
+            vectors.rebuild(&tenant, &collection, pages.flatten())
+        })
+        .await
+    }
+
+    /// One round: some queued documents, then the outbox. True when there was work.
+    pub async fn index_round(&self) -> Result<bool> {
+        let documents = self.store().queued_documents(DOCUMENTS_PER_ROUND).await?;
+        let mut worked = !documents.is_empty();
+        for document in documents {
+            self.index_document(document).await?;
+        }
+        for (tenant, collection) in self.store().collections_with_pending_index().await? {
+            self.empty_outbox(&tenant, &collection).await?;
+            worked = true;
+        }
+        for (tenant, collection) in self.store().deleted_collections().await? {
+            let (vectors, of_tenant, of_collection) =
+                (Arc::clone(&self.retriever.vectors), tenant.clone(), collection.clone());
+            blocking(move || vectors.drop_collection(&of_tenant, &of_collection)).await?;
+            self.store().purge_collection(&tenant, &collection).await?;
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    /// Chunks with vectors for one document. A document at fault is marked failed with the
+    /// reason; a failure of ours leaves it queued.
+    async fn index_document(&self, document: QueuedDocument) -> Result<()> {
+        match self.chunks_of(&document).await {
+            Ok(chunks) => {
+                self.store().replace_chunks(&document.tenant, &document, chunks).await?;
+            }
+            Err(error) if matches!(error.kind, Kind::Internal | Kind::Busy | Kind::Unavailable) => {
+                return Err(error);
+            }
+            Err(error) => {
+                self.store().fail_document(&document.tenant, &document, &error.message).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn chunks_of(&self, document: &QueuedDocument) -> Result<Vec<NewChunk>> {
+        if document.collection.embedder != self.retriever.encoder.id() {
+            return Err(Error::invalid(
+                "collection_embedder",
+                format!(
+                    "the collection was indexed by `{}`, the server runs `{}`",
+                    document.collection.embedder,
+                    self.retriever.encoder.id()
+                ),
+            ));
+        }
+        let chunks = self.cut(document).await?;
+        let passages = chunks.iter().map(|chunk| format!("{}\n{}", chunk.title, chunk.text));
+        let vectors = self.embed(TextKind::Passage, passages.collect()).await?;
+        Ok(chunks
+            .into_iter()
+            .zip(vectors)
+            .map(|(chunk, vector)| NewChunk {
+                ordinal: chunk.ordinal as i64,
+                text: chunk.text,
+                span: (chunk.start, chunk.end),
+                heading: Some(chunk.title).filter(|title| !title.is_empty()),
+                vector,
+            })
+            .collect())
+    }
+
+    /// Parses and cuts a document off the runtime's threads. A panic of a parser is the
+    /// document's fault, not the server's.
+    async fn cut(&self, document: &QueuedDocument) -> Result<Vec<Chunk>> {
+        let ingest = &self.config.ingest;
+        let limits = ChunkLimits {
+            max_tokens: ingest.chunk_tokens,
+            min_tokens: ingest.min_chunk_tokens,
+            overlap_tokens: ingest.overlap_tokens,
+        };
+        let encoder = Arc::clone(&self.retriever.encoder);
+        let (media_type, content) = (document.media_type.clone(), document.content.clone());
+        let title = document.title.clone();
+        let id = document.id.clone();
+        let cut = move || -> Result<Vec<Chunk>> {
+            let mut parsed: ParsedDocument = parse(&media_type, &content)?;
+            if let Some(title) = title {
+                parsed.title = Some(title);
+            }
+            Ok(chunk(&parsed, &id, limits, &|text| encoder.count_tokens(text)))
+        };
+        match tokio::task::spawn_blocking(cut).await {
+            Ok(chunks) => chunks,
+            Err(error) if error.is_panic() => {
+                Err(Error::invalid("document_unreadable", "the document's markup cannot be read"))
+            }
+            Err(error) => Err(Error::failed("read a document", error)),
+        }
+    }
+
+    async fn empty_outbox(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<()> {
+        loop {
+            let pending = self.store().pending_index(tenant, collection, CHUNKS_PER_FLUSH).await?;
+            if pending.upserts.is_empty() && pending.deletes.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<i64> = pending.upserts.iter().map(|point| point.chunk_id).collect();
+            let deletes = pending.deletes.clone();
+            let (vectors, of_tenant, of_collection) =
+                (Arc::clone(&self.retriever.vectors), tenant.clone(), collection.clone());
+            let applied = blocking(move || {
+                vectors.apply(&of_tenant, &of_collection, &pending.upserts, &pending.deletes)
+            })
+            .await;
+            match applied {
+                Err(error) if error.code == "index_unreadable" => {
+                    self.rebuild(tenant, collection).await?;
+                    continue;
+                }
+                other => other?,
+            }
+            self.store().mark_indexed(tenant, collection, &ids).await?;
+            self.store().purge_deleted(tenant, collection, &deletes).await?;
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|source| Error::failed("index", source))?
+}

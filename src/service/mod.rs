@@ -1,0 +1,104 @@
+//! What the product does, one use case a file. No axum, no SQL text: HTTP and the command line
+//! call in here, and only here.
+
+pub mod ask;
+pub mod collections;
+pub mod ingest;
+pub mod question;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::model::{Encoder, TextKind};
+use crate::retrieve::{Retriever, Weights};
+use crate::rewrite::{Answer, Rewriter};
+use crate::store::Store;
+use crate::store::vectors::Vectors;
+use question::ModelPair;
+
+/// The handles that a use case may hold. Built once by `app`.
+pub struct Services {
+    config: Config,
+    retriever: Retriever,
+    rewriter: Option<Arc<Rewriter>>,
+    rewrites: Cache<[u8; 32], Arc<Answer>>,
+    /// Wakes the indexer.
+    work: Arc<Notify>,
+}
+
+/// The parts that `app` has loaded.
+pub struct Parts {
+    pub config: Config,
+    pub store: Store,
+    pub vectors: Arc<Vectors>,
+    pub encoder: Arc<Encoder>,
+    pub rewriter: Option<Arc<Rewriter>>,
+    pub reranker: Option<Arc<crate::model::Reranker>>,
+}
+
+impl Services {
+    pub fn new(parts: Parts) -> Self {
+        let retrieval = &parts.config.retrieval;
+        let weights = Weights {
+            rrf_k: retrieval.rrf_k,
+            dense: retrieval.dense_weight,
+            sparse: retrieval.sparse_weight,
+            candidates: retrieval.candidates,
+            per_document: retrieval.per_document,
+            rerank_candidates: parts.config.reranker.candidates,
+        };
+        let rewrites = Cache::builder()
+            .max_capacity(parts.config.rewriter.cache_entries)
+            .time_to_live(Duration::from_secs(parts.config.rewriter.cache_seconds))
+            .build();
+        let retriever = Retriever {
+            store: parts.store,
+            vectors: parts.vectors,
+            encoder: parts.encoder,
+            reranker: parts.reranker,
+            weights,
+        };
+        Self {
+            config: parts.config,
+            retriever,
+            rewriter: parts.rewriter,
+            rewrites,
+            work: Arc::new(Notify::new()),
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.retriever.store
+    }
+
+    /// The models that answer now.
+    pub fn models(&self) -> ModelPair {
+        ModelPair {
+            rewriter: self.rewriter.as_ref().map(|rewriter| rewriter.id().to_owned()),
+            embedder: self.retriever.encoder.id().to_owned(),
+        }
+    }
+
+    /// Unit-length vectors of texts.
+    pub async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+        self.retriever.encoder.embed(kind, texts).await
+    }
+
+    /// Whether requests can be served: the database answers. Migrations, models and the index
+    /// were ready before this could be called.
+    pub async fn ready(&self) -> Result<()> {
+        self.store().check().await.map_err(|error| {
+            Error::new(Kind::Unavailable, "not_ready", "the database does not answer")
+                .caused_by(error)
+        })
+    }
+}

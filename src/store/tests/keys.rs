@@ -1,0 +1,86 @@
+//! Keys: made, shown once, checked, expired, revoked.
+
+use time::{Duration, OffsetDateTime};
+
+use super::{Bench, tenant};
+use crate::error::Kind;
+use crate::store::access::{NewKey, Scope};
+
+#[tokio::test]
+async fn a_key_opens_its_tenant_and_scopes_and_nothing_else() {
+    let bench = Bench::new().await;
+    let owner = tenant("acme");
+    let scopes = vec![Scope::Query, Scope::CorpusRead];
+    let new = NewKey { name: Some("前端".to_owned()), scopes: scopes.clone(), expires_at: None };
+    let created = bench.store.create_key(&owner, new).await.unwrap();
+    assert_eq!(created.secret.len(), 46);
+    assert!(created.secret.starts_with(&created.key.prefix));
+    assert!(!format!("{created:?}").contains(&created.secret));
+
+    let principal = bench.store.verify_key(&created.secret).await.unwrap().unwrap();
+    assert_eq!((principal.key_id.as_str(), &principal.tenant), (created.key.id.as_str(), &owner));
+    assert_eq!(principal.scopes, scopes);
+    assert!(principal.may(Scope::Query) && !principal.may(Scope::CorpusWrite));
+
+    let mut wrong = created.secret.clone();
+    let last = wrong.pop().unwrap();
+    wrong.push(if last == 'a' { 'b' } else { 'a' });
+    let strangers =
+        [wrong.as_str(), "", "qk_", "%", "qk_' OR 1=1 --", &created.key.prefix, &"钥".repeat(50)];
+    for stranger in strangers {
+        assert!(bench.store.verify_key(stranger).await.unwrap().is_none(), "{stranger:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_secret_is_nowhere_on_disk() {
+    let bench = Bench::new().await;
+    let new = NewKey { scopes: vec![Scope::Query], ..NewKey::default() };
+    let secret = bench.store.create_key(&tenant("acme"), new).await.unwrap().secret;
+    bench.store.close().await;
+    for entry in fs_err::read_dir(bench.directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = fs_err::read(&path).unwrap();
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn expired_and_revoked_keys_open_nothing() {
+    let bench = Bench::new().await;
+    let owner = tenant("acme");
+    let key = |expires_at| NewKey { name: None, scopes: vec![Scope::Query], expires_at };
+    let now = OffsetDateTime::now_utc();
+    let past = Some(now - Duration::seconds(1));
+    let expired = bench.store.create_key(&owner, key(past)).await.unwrap();
+    assert!(bench.store.verify_key(&expired.secret).await.unwrap().is_none());
+    let valid = bench.store.create_key(&owner, key(Some(now + Duration::HOUR))).await.unwrap();
+    assert!(bench.store.verify_key(&valid.secret).await.unwrap().is_some());
+
+    let foreign = bench.store.revoke_key(&tenant("other"), &valid.key.id).await.unwrap_err();
+    assert_eq!(foreign.kind, Kind::NotFound);
+    assert!(bench.store.verify_key(&valid.secret).await.unwrap().is_some());
+    bench.store.revoke_key(&owner, &valid.key.id).await.unwrap();
+    assert!(bench.store.verify_key(&valid.secret).await.unwrap().is_none());
+    let first = bench.store.list_keys(&owner, 10, None).await.unwrap();
+    bench.store.revoke_key(&owner, &valid.key.id).await.unwrap();
+    assert_eq!(bench.store.list_keys(&owner, 10, None).await.unwrap(), first);
+    assert_eq!(first.items.len(), 2);
+    assert!(first.items[1].revoked_at.is_some());
+    assert!(bench.store.list_keys(&tenant("other"), 10, None).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn scopes_have_one_spelling() {
+    for scope in Scope::ALL {
+        assert_eq!(scope.as_str().parse::<Scope>().unwrap(), scope);
+    }
+    let error = "admin".parse::<Scope>().unwrap_err();
+    assert!(error.message.contains("models.promote"), "the message lists what exists");
+    let bench = Bench::new().await;
+    let none = bench.store.create_key(&tenant("acme"), NewKey::default()).await.unwrap_err();
+    assert_eq!(none.code, "no_scopes");
+}

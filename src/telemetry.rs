@@ -1,0 +1,17 @@
+//! Logs: where they go and in what form. Never a secret, never a query's text.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::error::{Error, Result};
+
+/// The variable that says what is logged, in `tracing`'s filter language.
+const FILTER_VARIABLE: &str = "QUERENT_LOG";
+
+/// Sends logs to stderr, as lines for people or as JSON for machines. Call it once.
+pub fn start(default_filter: &str, json: bool) -> Result<()> {
+    let filter =
+        EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json { builder.json().try_init() } else { builder.try_init() };
+    started.map_err(|error| Error::internal(format!("failed to start logging: {error}")))
+}
