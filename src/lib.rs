@@ -30,6 +30,18 @@
 //! runtime thread for over 500 µs: compute runs on threads of its own. Search answers with the
 //! rewriter or the reranker gone.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod cli;
 pub mod http;
 

@@ -1,6 +1,18 @@
 //! Parses the command line, runs the role, and turns its result into an exit code:
 //! 0 done, 1 failed, 2 wrong usage.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::unwrap_used
+    )
+)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

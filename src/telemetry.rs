@@ -13,5 +13,12 @@ pub fn start(default_filter: &str, json: bool) -> Result<()> {
         EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if json { builder.json().try_init() } else { builder.try_init() };
-    started.map_err(|error| Error::internal(format!("failed to start logging: {error}")))
+    started.map_err(|error| Error::internal(format!("failed to start logging: {error}")))?;
+    // The message of a panic may quote what a person wrote; its place never does.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        tracing::error!(place, thread, "a thread panicked");
+    }));
+    Ok(())
 }

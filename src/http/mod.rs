@@ -12,6 +12,7 @@
 
 pub mod guard;
 pub mod problem;
+pub mod query;
 pub mod serve;
 
 mod checks;
@@ -23,7 +24,6 @@ mod layers;
 mod object;
 mod ops;
 mod pages;
-pub mod query;
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +53,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the wire needs to know of the settings.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// No key is asked for, and everybody is the tenant `dev` with every scope. The caller sees
+    /// No key is asked for, and everybody is the tenant `default` with every scope. The caller sees
     /// to it that this is only ever served on a loopback address.
     pub dev: bool,
     pub max_body_bytes: usize,

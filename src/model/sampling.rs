@@ -1,7 +1,7 @@
 //! From next-token scores to a token.
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use candle_core::{Device, Tensor};
+use candle_transformers::generation::{LogitsProcessor, Sampling as Strategy};
 
 /// How tokens are drawn. The default is greedy.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,56 +31,37 @@ impl Sampling {
 /// A row's source of tokens: the same seed and the same scores give the same tokens, whatever
 /// else is in the batch.
 pub struct Sampler {
-    sampling: Sampling,
-    random: StdRng,
+    /// None draws greedily.
+    processor: Option<LogitsProcessor>,
 }
 
 impl Sampler {
     pub fn new(sampling: Sampling) -> Self {
-        Self { sampling, random: StdRng::seed_from_u64(sampling.seed) }
+        let temperature = f64::from(sampling.temperature);
+        let (k, p) = (sampling.top_k, f64::from(sampling.top_p));
+        let strategy = match (k, p < 1.0) {
+            (0, false) => Strategy::All { temperature },
+            (0, true) => Strategy::TopP { p, temperature },
+            (k, false) => Strategy::TopK { k, temperature },
+            (k, true) => Strategy::TopKThenTopP { k, p, temperature },
+        };
+        let processor = (!sampling.is_greedy())
+            .then(|| LogitsProcessor::from_sampling(sampling.seed, strategy));
+        Self { processor }
     }
 
     /// Draws from the scores of one position, `[vocab]`. Scores that are not numbers never win;
     /// without a single number the first token is taken.
     pub fn draw(&mut self, logits: &[f32]) -> u32 {
-        if self.sampling.is_greedy() {
+        let Some(processor) = &mut self.processor else { return argmax(logits) };
+        if !logits.iter().any(|score| score.is_finite()) {
             return argmax(logits);
         }
-        let candidates = self.candidates(logits);
-        let total: f32 = candidates.iter().map(|(_, weight)| weight).sum();
-        if !total.is_finite() || total <= 0.0 {
-            return argmax(logits);
-        }
-        let mut left = self.random.random::<f32>() * total;
-        for (token, weight) in &candidates {
-            left -= weight;
-            if left <= 0.0 {
-                return *token;
-            }
-        }
-        candidates.last().map_or(0, |(token, _)| *token)
-    }
-
-    /// The tokens that may be drawn, best first, with weights relative to the best one's.
-    fn candidates(&self, logits: &[f32]) -> Vec<(u32, f32)> {
-        let mut candidates: Vec<(u32, f32)> =
-            (0u32..).zip(logits.iter().copied()).filter(|(_, score)| score.is_finite()).collect();
-        candidates.sort_unstable_by(|left, right| right.1.total_cmp(&left.1));
-        if self.sampling.top_k > 0 {
-            candidates.truncate(self.sampling.top_k);
-        }
-        let best = candidates.first().map_or(0.0, |(_, score)| *score);
-        for (_, score) in &mut candidates {
-            *score = ((*score - best) / self.sampling.temperature).exp();
-        }
-        let total: f32 = candidates.iter().map(|(_, weight)| weight).sum();
-        let mut seen = 0.0;
-        let kept = candidates.iter().position(|(_, weight)| {
-            seen += weight;
-            seen >= self.sampling.top_p * total
-        });
-        candidates.truncate(kept.map_or(candidates.len(), |last| last + 1));
-        candidates
+        let impossible = |score: &f32| if score.is_finite() { *score } else { f32::NEG_INFINITY };
+        let scores: Vec<f32> = logits.iter().map(impossible).collect();
+        let drawn = Tensor::from_vec(scores, logits.len(), &Device::Cpu)
+            .and_then(|scores| processor.sample(&scores));
+        drawn.unwrap_or_else(|_| argmax(logits))
     }
 }
 

@@ -159,7 +159,7 @@ impl Retriever {
         let text_of = |id: i64| rows.get(&id).map(|row| row.text.clone());
         let distinct = fuse::collapse_duplicates(known, &text_of);
         let document_of = |id: i64| rows.get(&id).map(|row| row.document_id.clone());
-        let capped = fuse::per_document_cap(distinct, &document_of, self.weights.per_document);
+        let capped = fuse::per_document_cap(distinct, document_of, self.weights.per_document);
         Ok(capped
             .into_iter()
             .filter_map(|fused| {

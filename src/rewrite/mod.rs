@@ -104,7 +104,10 @@ pub async fn rewrite(
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::warn!(error = %error, code = error.code, "rewrite failed");
-            let code = if error.code == "rewriter_busy" { error.code } else { "rewrite_failed" };
+            let code = match error.code {
+                "rewriter_busy" | "rewrite_timeout" => error.code,
+                _ => "rewrite_failed",
+            };
             let mut answer = untouched(&conversation, options, "failed");
             answer.degraded.push(code);
             answer

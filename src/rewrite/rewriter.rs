@@ -9,7 +9,7 @@ use super::Usage;
 use super::conversation::{Conversation, Glossary};
 use super::prompt;
 use super::text::to_simplified;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::files::ModelCard;
 use crate::model::generator::Finish;
 use crate::model::{
@@ -80,10 +80,18 @@ impl Rewriter {
         let mut request = GenerateRequest::greedy(prompt, max_new_tokens);
         request.deadline = Some(deadline);
         let generated = self.generator.generate(request).await?;
-        let mut text = self.tokenizer.decode(&generated.tokens)?;
-        if matches!(generated.finish, Finish::Loop | Finish::Length) {
-            tracing::debug!(finish = ?generated.finish, "the rewriter did not end by itself");
+        match generated.finish {
+            // Half a sentence is no reading.
+            Finish::Deadline => {
+                let message = "the rewriter did not end in time";
+                return Err(Error::new(Kind::Timeout, "rewrite_timeout", message));
+            }
+            Finish::Loop | Finish::Length => {
+                tracing::debug!(finish = ?generated.finish, "the rewriter did not end by itself");
+            }
+            Finish::Stop | Finish::Cancelled => {}
         }
+        let mut text = self.tokenizer.decode(&generated.tokens)?;
         if let Some(folding) = &folding {
             text = folding.unfold(&text);
         }

@@ -7,6 +7,9 @@ use super::evidence::{self, Addition};
 use super::plan::Plan;
 use super::{Outcome, edits, glossary, reference, search, text};
 
+#[cfg(test)]
+mod tests;
+
 /// Names from the conversation that a search query may take along.
 const MAX_TOPICS: usize = 3;
 
@@ -72,7 +75,8 @@ fn by_model(plan: &Plan, written: &str) -> Result<Option<Written>, Violation> {
     let from_history =
         |addition: &Addition| is_from(addition, |source| matches!(source, Source::Message(_)));
     let resolves = reading.additions.iter().any(from_history) && !still_points(plan, &reading);
-    if !resolves || is_patchwork(conversation, &reading) {
+    let about_the_query = keeps_something(&conversation.query, &reading.standalone);
+    if !resolves || !about_the_query || is_patchwork(conversation, &reading) {
         return Ok(None);
     }
     let is_clean = text.trim() == merged.trim();
@@ -107,6 +111,17 @@ fn is_patchwork(conversation: &Conversation, reading: &Reading) -> bool {
         between.into_iter().all(char::is_whitespace)
     });
     stitched || says_twice(&conversation.query, &reading.standalone)
+}
+
+/// Whether a content word of the query is left, where it has at least two: a text made wholly of
+/// the history's words is not a reading of the query, whoever asked for it.
+fn keeps_something(query: &str, standalone: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        let units = text::significant_units(text).into_iter();
+        units.filter(|unit| !text::is_function_unit(unit)).map(|unit| unit.key).collect()
+    };
+    let (asked, said) = (words(query), words(standalone));
+    asked.len() < 2 || asked.iter().any(|word| said.contains(word))
 }
 
 /// Whether two content words stand in the text twice in a row that the query has at most once.
@@ -209,8 +224,8 @@ fn accounted_issues(plan: &Plan, reading: &Reading) -> Vec<Issue> {
     let mut issues = plan.diagnosis.issues.clone();
     for edit in &reading.edits {
         let same = issues.iter_mut().find(|issue| {
-            issue.resolved_by.is_none()
-                && (issue.span == edit.span || issue.span.overlaps(&edit.span))
+            let open = issue.resolved_by.as_ref().is_none_or(|found| *found == edit.evidence);
+            open && (issue.span == edit.span || issue.span.overlaps(&edit.span))
         });
         match same {
             Some(issue) => issue.resolved_by = Some(edit.evidence.clone()),
@@ -218,6 +233,10 @@ fn accounted_issues(plan: &Plan, reading: &Reading) -> Vec<Issue> {
         }
     }
     evidence::issues_resolved(&mut issues, &reading.additions, query, &reading.standalone);
+    for issue in issues.iter_mut().filter(|issue| issue.kind == IssueKind::Vague) {
+        // A name beside 最近 says what is meant, not when.
+        issue.resolved_by.take_if(|found| matches!(found.source, Source::Glossary(_)));
+    }
     for addition in &reading.additions {
         let Some(evidence) = &addition.evidence else { continue };
         let named = issues.iter().any(|issue| issue.resolved_by.as_ref() == Some(evidence));

@@ -16,6 +16,7 @@ use crate::service::question::{ContextAnswer, Found, MatchedBy, Passage, Rewritt
 #[schema(example = json!({
     "id": "rw_01997a3e6b6a7c0f8e1d2c3b4a596877",
     "action": "rewrite",
+    "reason": "pronoun",
     "query": "那有啥好吃的",
     "standalone": "开原有啥好吃的",
     "search": [
@@ -38,6 +39,9 @@ use crate::service::question::{ContextAnswer, Found, MatchedBy, Passage, Rewritt
 pub struct RewriteResponse {
     id: String,
     action: ActionName,
+    /// What the gate found: `complete`, `pronoun`, `ellipsis`, `ambiguous_term`, `vague`,
+    /// `no_context`, `mode_never`, `timeout` or `failed`.
+    reason: &'static str,
     /// As it was asked.
     query: String,
     /// Says nothing that the query, the messages, the facts and the glossary do not.
@@ -263,6 +267,7 @@ impl RewriteResponse {
         Self {
             id: rewritten.id,
             action: outcome.action.into(),
+            reason: outcome.reason,
             query: rewritten.query,
             standalone: outcome.standalone,
             search: outcome.search.into_iter().map(Into::into).collect(),

@@ -117,8 +117,8 @@ pub struct SearchRequest {
     /// `must`, `should` and `must_not` conditions on metadata, as Qdrant writes them.
     #[schema(value_type = Option<Object>)]
     filter: Option<Map<String, Value>>,
-    /// Whether a reranker orders the best passages anew, if there is one.
-    #[schema(default = false)]
+    /// Whether the reranker orders the best passages anew; without one it changes nothing.
+    #[schema(default = true)]
     rerank: Option<bool>,
     /// Whether the passages are also wanted as one text for an answering model.
     #[schema(default = false)]
@@ -257,7 +257,7 @@ impl SearchRequest {
             question: asked.question,
             top_k,
             filter: self.filter.map(Value::Object),
-            rerank: self.rerank.unwrap_or(false),
+            rerank: self.rerank.unwrap_or(true),
             include_context: self.include_context.unwrap_or(false),
             context_tokens: CONTEXT_TOKENS,
         };

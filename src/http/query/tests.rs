@@ -188,7 +188,7 @@ fn searches_need_a_collection_and_have_their_own_limits() {
     let search =
         |body: Value| parse_json::<SearchRequest>(body.to_string().as_bytes()).unwrap().check();
     let (found, _) = search(json!({"query": "q", "collection": "docs"})).unwrap();
-    assert_eq!((found.top_k, found.rerank, found.include_context), (10, false, false));
+    assert_eq!((found.top_k, found.rerank, found.include_context), (10, true, false));
     assert_eq!(found.question.collection.as_deref(), Some("docs"));
     let error = search(json!({"query": "q", "top_k": 101, "max_variants": 0})).unwrap_err();
     let pointers: Vec<&str> = error.fields.iter().map(|field| field.pointer.as_str()).collect();
@@ -227,7 +227,8 @@ fn answers_have_the_documented_shape() {
     // The first message of the request was a tool's, so the turns are its second and third.
     let text = serde_json::to_string(&RewriteResponse::new(rewritten, &[1, 2])).unwrap();
     let expected = concat!(
-        r#"{"id":"rw_1","action":"rewrite","query":"那有啥好吃的","standalone":"开原有啥好吃的","#,
+        r#"{"id":"rw_1","action":"rewrite","reason":"reference","query":"那有啥好吃的","#,
+        r#""standalone":"开原有啥好吃的","#,
         r#""search":[{"text":"开原有啥好吃的","kind":"semantic","weight":1.3}],"#,
         r#""issues":[{"type":"ambiguous_reference","span":{"start":0,"end":1,"text":"那"},"#,
         r#""resolved_by":{"source":"message","index":2,"text":"开原"},"confidence":0.93}],"#,
