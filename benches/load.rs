@@ -4,8 +4,8 @@
 //! `cargo bench --bench load -- --data-dir DIR --collection docs`
 //!
 //! Searches pass by the rewriter (`mode: never`); rewrites are forced (`mode: always`) and never
-//! come from the cache, because every request has a day of its own as `now`. The callers run on
-//! the same machine as the server and take a share of it, so the times are on the safe side.
+//! come from the cache, because every request has a day of its own as `now`. The callers take a
+//! share of the machine, so the times are on the safe side.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -193,8 +193,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself; there is nobody to tell.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.process.kill().and_then(|()| self.process.wait());
     }
 }
 
@@ -367,7 +366,7 @@ fn describe_machine() -> Outcome<String> {
     let memory = field(&fs_err::read_to_string("/proc/meminfo")?, "MemTotal");
     let load = fs_err::read_to_string("/proc/loadavg")?;
     let model = field(&processors, "model name");
-    Ok(format!("- Machine: {model}, {n_cores} cores, {memory}; load before: {}", load.trim()))
+    Ok(format!("- Machine: {model}, {n_cores} cores, {memory}; load before: {load}"))
 }
 
 /// The value behind `name:` in a file of `/proc`.
@@ -383,7 +382,7 @@ async fn describe_settings(args: &Args, target: &Target) -> Outcome<String> {
     let doctor = Command::new(BINARY).args(["--json", "doctor"]).output()?;
     let settings: Value = serde_json::from_slice(&doctor.stdout)?;
     let mut text = format!(
-        "\n- Collection: {}, embedder {}\n- Asked: {} s a run after {} s of warming up, top_k {}, \
+        "- Collection: {}, embedder {}\n- Asked: {} s a run after {} s of warming up, top_k {}, \
          max_rewrite_ms {}\n- Settings:",
         collection["counts"],
         collection["embedder"],
