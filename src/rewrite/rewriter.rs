@@ -21,6 +21,8 @@ const MAX_ROWS: usize = 16;
 const MAX_WAITING: usize = 256;
 /// History beyond this many tokens costs time and adds nothing to a rewrite.
 const MAX_CONTEXT_TOKENS: usize = 2_048;
+/// Room for a query and its answer, without which a model cannot serve.
+const MIN_ROOM_TOKENS: usize = 192;
 /// Tokens set aside for instructions, facts and glossary.
 const PROMPT_OVERHEAD_TOKENS: usize = 640;
 
@@ -43,17 +45,29 @@ impl Rewriter {
     /// Loads a model folder and starts its compute thread.
     ///
     /// # Errors
-    /// `model_…` codes for a folder that cannot be used.
+    /// `model_…` codes for a folder that cannot be used, `model_window` when its window is too
+    /// small for the prompt.
     pub fn load(folder: &ModelFolder) -> Result<Self> {
         let card = folder.card()?;
         let tokenizer = ChatTokenizer::load(folder)?;
         let model = folder.load_qwen(&Device::Cpu)?;
+        let shared_prefix = shared_prefix(card.prompt, &tokenizer)?;
+        let (needed, window) = (shared_prefix.len() + MIN_ROOM_TOKENS, model.config().window);
+        if window < needed {
+            return Err(Error::invalid(
+                "model_window",
+                format!(
+                    "{} has a window of {window} tokens; its prompt needs at least {needed}",
+                    folder.name()
+                ),
+            ));
+        }
         let generator = Generator::start(
             model,
             GeneratorOptions {
                 max_rows: MAX_ROWS,
                 max_waiting: MAX_WAITING,
-                shared_prefix: shared_prefix(card.prompt, &tokenizer)?,
+                shared_prefix,
                 stop_tokens: tokenizer.stop_tokens().to_vec(),
             },
         )?;
