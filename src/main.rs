@@ -20,9 +20,12 @@ use querent::cli::{self, Cli};
 use querent::error::Kind;
 use querent::telemetry;
 
+/// The index warns of flags that only its own server sets.
+const DEFAULT_LOG: &str = "querent=info,qdrant_edge=error,warn";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = telemetry::start("querent=info,warn", cli.global.log_json) {
+    if let Err(error) = telemetry::start(DEFAULT_LOG, cli.global.log_json) {
         return report(&error);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -72,9 +72,13 @@ pub async fn run(config: &Config, global: &Global, role: KeysRole) -> Result<()>
 }
 
 fn instant(text: &str) -> Result<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|error| {
+    let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|error| {
         Error::invalid("expires", format!("`{text}` is no RFC 3339 time: {error}"))
-    })
+    })?;
+    if moment <= OffsetDateTime::now_utc() {
+        return Err(Error::invalid("expires", format!("`{text}` is past; name a later time")));
+    }
+    Ok(moment)
 }
 
 fn describe(key: &Key) -> serde_json::Value {

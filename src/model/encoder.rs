@@ -1,6 +1,9 @@
-//! Texts to vectors with fastembed's Qwen3 embedder, on a compute thread of its own. Queries go
-//! before passages; passages are done in slices of a token budget, so that a query never waits
-//! for a whole document.
+//! Texts to vectors, on a compute thread of its own. Queries go before passages; passages are done
+//! in slices of a token budget, so that a query never waits for a whole document.
+//!
+//! Passages are embedded by fastembed's Qwen3. It runs texts of different lengths one after the
+//! other, which is how queries come, so all waiting queries go through one packed pass of our own
+//! Qwen instead: the same function of the same weights (`tests/embedder_parity.rs` holds both).
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,10 +17,13 @@ use tokenizers::{PaddingDirection, PaddingParams, Tokenizer, TruncationParams};
 use tokio::sync::oneshot;
 
 use super::files::ModelFolder;
+use super::qwen::{Qwen, Segment};
 use crate::error::{Error, Kind, Result};
 
 /// Passage tokens embedded between two looks at the queue of queries.
 const SLICE_TOKENS: usize = 1_024;
+/// Query tokens in one packed pass.
+const QUERY_PASS_TOKENS: usize = 4_096;
 /// Callers that may wait; one more is refused as busy.
 const MAX_WAITING: usize = 1_024;
 
@@ -81,18 +87,27 @@ impl Encoder {
     /// `model_…` codes for a folder that cannot be used.
     pub fn start(folder: &ModelFolder, dimension: Option<usize>) -> Result<Self> {
         let card = folder.card()?;
-        let tokenizer = tokenizer(folder, card.passage_tokens)?;
-        let mut counter = tokenizer.clone();
+        let embedding_tokenizer = tokenizer(folder, card.passage_tokens)?;
+        let mut counter = embedding_tokenizer.clone();
         counter.with_padding(None);
         counter.with_truncation(None).map_err(unusable)?;
         let model = load_model(folder)?;
-        let mut embedding = Qwen3TextEmbedding::new(model, tokenizer);
+        let mut embedding = Qwen3TextEmbedding::new(model, embedding_tokenizer.clone());
         if let Some(dimension) = dimension {
             embedding = embedding.with_output_dim(dimension)?;
         }
         let dimension = embedding.output_dim();
         let queue = Arc::new(Queue::default());
-        let worker = Worker { queue: Arc::clone(&queue), embedding, counter: counter.clone() };
+        let mut query_tokenizer = embedding_tokenizer.clone();
+        query_tokenizer.with_padding(None);
+        let worker = Worker {
+            queue: Arc::clone(&queue),
+            embedding,
+            counter: counter.clone(),
+            qwen: folder.load_headless_qwen(&Device::Cpu)?,
+            query_tokenizer,
+            dimension,
+        };
         std::thread::Builder::new().name("querent-embed".into()).spawn(move || worker.run())?;
         Ok(Self {
             id: folder.id()?,
@@ -169,6 +184,10 @@ struct Worker {
     queue: Arc<Queue>,
     embedding: Qwen3TextEmbedding,
     counter: Tokenizer,
+    qwen: Qwen,
+    /// Truncates and ends a text as fastembed's does, without padding.
+    query_tokenizer: Tokenizer,
+    dimension: usize,
 }
 
 impl Worker {
@@ -205,7 +224,7 @@ impl Worker {
     fn answer_queries(&self, jobs: Vec<Job>) {
         let texts: Vec<&str> =
             jobs.iter().flat_map(|job| job.texts.iter().map(String::as_str)).collect();
-        match self.compute(&texts) {
+        match caught(|| self.embed_packed(&texts)) {
             Ok(vectors) => {
                 let mut vectors = vectors.into_iter();
                 for job in jobs {
@@ -234,7 +253,7 @@ impl Worker {
             })
             .map(String::as_str)
             .collect();
-        match self.compute(&slice) {
+        match caught(|| Ok(self.embedding.embed(&slice)?)) {
             Err(message) => {
                 let _ = job.reply.send(Err(Error::internal(message)));
             }
@@ -249,13 +268,53 @@ impl Worker {
         }
     }
 
-    /// The vectors, or what went wrong; a panic in the model is caught here.
-    fn compute(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, String> {
-        match catch_unwind(AssertUnwindSafe(|| self.embedding.embed(texts))) {
-            Ok(Ok(vectors)) => Ok(vectors),
-            Ok(Err(error)) => Err(format!("failed to embed: {error}")),
-            Err(_) => Err("the embedder panicked".into()),
+    /// The vectors of texts of any lengths: each text's last hidden state, cut to the dimension,
+    /// of unit length.
+    fn embed_packed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let tokens = texts
+            .iter()
+            .map(|text| Ok(self.query_tokenizer.encode_fast(*text, true)?.get_ids().to_vec()))
+            .collect::<std::result::Result<Vec<Vec<u32>>, tokenizers::Error>>()
+            .map_err(unusable)?;
+        let mut vectors = Vec::with_capacity(tokens.len());
+        let mut rest = tokens.as_slice();
+        while !rest.is_empty() {
+            let mut n_tokens = 0;
+            let fits = |row: &&Vec<u32>| {
+                n_tokens += row.len();
+                n_tokens <= QUERY_PASS_TOKENS
+            };
+            let n_rows = rest.iter().take_while(fits).count().max(1);
+            let (pass, later) = rest.split_at(n_rows);
+            rest = later;
+            let mut segments: Vec<Segment<'_>> =
+                pass.iter().map(|row| Segment { n_tokens: row.len(), cache: None }).collect();
+            let hidden = self.qwen.forward(&pass.concat(), &mut segments)?;
+            let mut end = 0;
+            for row in pass {
+                end += row.len();
+                let last: Vec<f32> = hidden.get(end - 1)?.to_vec1()?;
+                vectors.push(unit(&last[..self.dimension.min(last.len())]));
+            }
         }
+        Ok(vectors)
+    }
+}
+
+/// A vector of length 1 in the same direction.
+fn unit(vector: &[f32]) -> Vec<f32> {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::EPSILON);
+    vector.iter().map(|value| value / length).collect()
+}
+
+/// The vectors, or what went wrong; a panic in the model is caught here.
+fn caught(
+    compute: impl FnOnce() -> Result<Vec<Vec<f32>>>,
+) -> std::result::Result<Vec<Vec<f32>>, String> {
+    match catch_unwind(AssertUnwindSafe(compute)) {
+        Ok(Ok(vectors)) => Ok(vectors),
+        Ok(Err(error)) => Err(format!("failed to embed: {error}")),
+        Err(_) => Err("the embedder panicked".into()),
     }
 }
 

@@ -155,7 +155,17 @@ impl ModelFolder {
 
     /// Loads the weights into the Qwen that serves and trains.
     pub fn load_qwen(&self, device: &Device) -> Result<Qwen> {
+        self.load(self.config(device)?, device)
+    }
+
+    /// Loads the weights of an embedding model, which may come without an output matrix.
+    pub fn load_headless_qwen(&self, device: &Device) -> Result<Qwen> {
         let mut config = self.config(device)?;
+        config.tied_head = true;
+        self.load(config, device)
+    }
+
+    fn load(&self, mut config: QwenConfig, device: &Device) -> Result<Qwen> {
         config.window = config.window.min(MAX_WINDOW);
         match &self.gguf {
             Some(gguf) => Qwen::load(config, &mut GgufWeights::open(gguf, device)?, device),
