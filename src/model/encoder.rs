@@ -376,3 +376,21 @@ fn prompts(folder: &ModelFolder) -> Result<Prompts> {
 fn unusable(source: impl std::fmt::Display) -> Error {
     Error::invalid("model_embedder", format!("the embedder cannot be used: {source}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_model_is_an_error_of_the_call() {
+        let message = caught(|| panic!("a fault")).unwrap_err();
+        assert_eq!(message, "the embedder panicked");
+        assert_eq!(caught(|| Ok(vec![vec![1.0]])), Ok(vec![vec![1.0]]));
+    }
+
+    #[test]
+    fn unit_vectors_have_length_one_and_nothing_divides_by_zero() {
+        assert_eq!(unit(&[3.0, 4.0]), [0.6, 0.8]);
+        assert!(unit(&[0.0, 0.0]).iter().all(|value| value.is_finite()));
+    }
+}

@@ -4,6 +4,8 @@
 
 mod draft;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -211,12 +213,16 @@ impl Scheduler {
             if self.rows.is_empty() {
                 continue;
             }
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.step()));
-            match outcome {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => self.fail_all(&error.to_string()),
-                Err(_) => self.fail_all("the compute thread panicked"),
-            }
+            self.guarded(Self::step);
+        }
+    }
+
+    /// Runs a step; an error or a panic in it ends the rows that were under way, and nothing else.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) {
+        match catch_unwind(AssertUnwindSafe(|| step(self))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.fail_all(&error.to_string()),
+            Err(_) => self.fail_all("the compute thread panicked"),
         }
     }
 
