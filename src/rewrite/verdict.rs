@@ -75,7 +75,7 @@ fn by_model(plan: &Plan, written: &str) -> Result<Option<Written>, Violation> {
     let from_history =
         |addition: &Addition| is_from(addition, |source| matches!(source, Source::Message(_)));
     let resolves = reading.additions.iter().any(from_history) && !still_points(plan, &reading);
-    let about_the_query = keeps_something(&conversation.query, &reading.standalone);
+    let about_the_query = keeps_enough(plan, &reading.standalone);
     if !resolves || !about_the_query || is_patchwork(conversation, &reading) {
         return Ok(None);
     }
@@ -114,14 +114,19 @@ fn is_patchwork(conversation: &Conversation, reading: &Reading) -> bool {
 }
 
 /// Whether a content word of the query is left, where it has at least two: a text made wholly of
-/// the history's words is not a reading of the query, whoever asked for it.
-fn keeps_something(query: &str, standalone: &str) -> bool {
+/// the history's words is not a reading of the query, whoever asked for it. Where the query only
+/// leaves something out (那华南呢), nothing of it may be replaced, so all of them must be left.
+fn keeps_enough(plan: &Plan, standalone: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
         let units = text::significant_units(text).into_iter();
         units.filter(|unit| !text::is_function_unit(unit)).map(|unit| unit.key).collect()
     };
-    let (asked, said) = (words(query), words(standalone));
-    asked.len() < 2 || asked.iter().any(|word| said.contains(word))
+    let (asked, said) = (words(&plan.conversation.query), words(standalone));
+    let is_left = |word: &String| said.contains(word);
+    match plan.diagnosis.reason {
+        "ellipsis" => asked.iter().all(is_left),
+        _ => asked.len() < 2 || asked.iter().any(is_left),
+    }
 }
 
 /// Whether two content words stand in the text twice in a row that the query has at most once.

@@ -204,3 +204,12 @@ fn message_indexes_count_the_turns_that_were_cut_off() {
     let Source::Message(index) = evidence.source else { panic!("{evidence:?}") };
     assert!(turns[index].contains(&evidence.text), "{index}: {evidence:?}");
 }
+
+#[test]
+fn what_an_elliptic_question_asks_about_is_not_replaced_by_the_topic_before() {
+    let chat = chat("那华南呢", &["华东区第二季度销售额是多少？", "1,280 万元。"]);
+    let outcome = written(&chat, "华东区第二季度销售额呢").outcome;
+    assert!(outcome.standalone.contains("华南"), "{}", outcome.standalone);
+    let faithful = written(&chat, "华南第二季度销售额呢").outcome;
+    assert_eq!(faithful.standalone, "华南第二季度销售额呢");
+}
