@@ -1,5 +1,5 @@
 //! querent's Qwen against transformers' (fixtures and pins: `tests/parity/README.md`): the same
-//! logits to 3e-4 at a scale of 10, the same greedy text for 64 tokens, alone and in a batch.
+//! logits to 1e-4 at a scale of 10, the same greedy text for 64 tokens, alone and in a batch.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
