@@ -124,6 +124,23 @@ impl Retriever {
         }
     }
 
+    /// The chunks that share the most words with a text, best first.
+    ///
+    /// # Errors
+    /// `index_unreadable`, and failures of the database.
+    pub async fn by_words(&self, scope: &Scope, text: &str, limit: usize) -> Result<Vec<ChunkRow>> {
+        let (vectors, of_search, text) =
+            (Arc::clone(&self.vectors), scope.clone(), text.to_owned());
+        let hits = tokio::task::spawn_blocking(move || {
+            let (index, filter) = (of_search.collection.index(), of_search.filter.as_ref());
+            vectors.search_sparse(&of_search.tenant, &index, &text, filter, limit)
+        })
+        .await
+        .map_err(|source| Error::failed("search", source))??;
+        let ids: Vec<i64> = hits.into_iter().map(|hit| hit.chunk_id).collect();
+        self.store.chunks_by_ids(&scope.tenant, &scope.collection.name, &ids).await
+    }
+
     fn jobs<'a>(
         &self,
         probes: &[Probe],

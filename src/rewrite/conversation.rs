@@ -57,6 +57,9 @@ pub struct Conversation {
     /// Known facts of the session: `product`, `region`, `metric`, `unit`, `period`, …
     pub facts: BTreeMap<String, String>,
     pub glossary: Arc<Glossary>,
+    /// Terms of which the collection's documents name exactly one sense: the term's id, and the
+    /// sense as an index into [`Term::senses`]. Whoever knows the collection fills it in.
+    pub held_senses: BTreeMap<String, usize>,
 }
 
 /// A piece of a text, counted in Unicode scalar values (not bytes): `start <= end`.

@@ -151,6 +151,7 @@ fn shared_prefix(form: PromptForm, tokenizer: &ChatTokenizer) -> Result<Vec<u32>
             locale: None,
             facts: [(query.to_owned(), query.to_owned())].into(),
             glossary: Glossary::default().into(),
+            held_senses: Default::default(),
         };
         let messages = prompt::messages(&conversation, form, 64, tokenizer)?;
         tokenizer.encode(&tokenizer.render(&messages)?)

@@ -1,6 +1,7 @@
 //! Request -> rewrite -> retrieve -> answer. Retrieval with the raw query starts beside the
 //! rewrite; whatever fails on the way, the person's own words are searched with.
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,11 @@ impl Services {
     pub async fn rewrite(&self, tenant: &TenantId, question: Question) -> Result<Rewritten> {
         let started = Instant::now();
         let options = options(&question, started);
-        let conversation = self.conversation(tenant, question).await?;
+        let collection = question.collection.clone();
+        let mut conversation = self.conversation(tenant, question).await?;
+        if let (Some(collection), true) = (collection, options.gate != Gate::Never) {
+            self.hold_senses(tenant, &collection, &mut conversation, options.deadline).await;
+        }
         let query = conversation.query.clone();
         let key = self.cache_key(tenant, &conversation, options);
         if let Some(answer) = self.rewrites.get(&key).await {
@@ -194,6 +199,7 @@ impl Services {
             locale: question.locale,
             facts: question.facts,
             glossary: Arc::new(glossary),
+            held_senses: BTreeMap::new(),
         })
     }
 
@@ -208,7 +214,8 @@ impl Services {
         let day = conversation.now.map(|now| now.date());
         let whole = (
             (tenant.as_str(), rewriter, &conversation.query, &conversation.turns),
-            (&conversation.facts, &conversation.glossary, &conversation.locale, day),
+            (&conversation.facts, &conversation.glossary, &conversation.held_senses),
+            (&conversation.locale, day),
             (std::mem::discriminant(&options.gate), options.max_variants),
         );
         let mut key = Fingerprint::default();

@@ -5,6 +5,7 @@ pub mod ask;
 pub mod collections;
 pub mod ingest;
 pub mod question;
+mod senses;
 
 use std::sync::Arc;
 use std::time::Duration;

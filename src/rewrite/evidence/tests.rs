@@ -19,6 +19,7 @@ pub fn conversation(query: &str, messages: &[&str]) -> Conversation {
         locale: None,
         facts: BTreeMap::new(),
         glossary: Arc::new(Glossary::default()),
+        held_senses: Default::default(),
     }
 }
 

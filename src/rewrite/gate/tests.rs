@@ -34,6 +34,7 @@ pub(in crate::rewrite) fn conversation(case: &Value) -> Conversation {
         locale: None,
         facts: facts.iter().map(|(key, value)| (key.clone(), text(value))).collect(),
         glossary: Arc::new(Glossary { terms: terms.collect() }),
+        held_senses: Default::default(),
     }
 }
 

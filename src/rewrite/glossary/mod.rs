@@ -26,6 +26,19 @@ pub fn mentions(text: &str, glossary: &Glossary) -> Vec<Mention> {
     Finder::new(glossary).mentions(text)
 }
 
+/// Whether a text names a sense by its label. A label with a qualifier, as in `苹果（水果）`, is
+/// named where both its parts are: documents seldom write one in brackets.
+pub fn names_sense(text: &str, label: &str) -> bool {
+    let parts = label.split(['(', ')', '（', '）']).map(str::trim).filter(|part| !part.is_empty());
+    let text = Text::new(text);
+    let mut parts = parts.peekable();
+    parts.peek().is_some()
+        && parts.all(|part| {
+            let name: Vec<char> = language::fold(part).chars().collect();
+            (0..text.folded.len()).any(|position| stands_at(&text, position, &name))
+        })
+}
+
 /// The names of a glossary, laid out for looking through several texts.
 pub struct Finder {
     /// Folded names and their terms, by first letter.

@@ -107,7 +107,13 @@ fn decide(conversation: &Conversation, term: &Term, mention: &Span) -> Decision 
     }
     match winner(&totals) {
         Some((sense_idx, confidence)) => Decision::ByContext(sense_idx, confidence),
-        None => Decision::Open,
+        // Weaker than anything that was said: it is looked at last.
+        None => match conversation.held_senses.get(&term.id) {
+            Some(&sense_idx) if sense_idx < term.senses.len() => {
+                Decision::ByContext(sense_idx, HELD_CONFIDENCE)
+            }
+            _ => Decision::Open,
+        },
     }
 }
 
@@ -226,6 +232,9 @@ fn without(query: &str, mention: &Span) -> String {
         )
         .collect()
 }
+
+/// Of a sense that only the collection speaks for.
+const HELD_CONFIDENCE: f32 = 0.6;
 
 /// How much less a turn counts than the one after it.
 const RECENCY: f32 = 0.7;

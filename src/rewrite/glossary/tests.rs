@@ -76,6 +76,37 @@ fn the_longest_name_wins_and_latin_names_are_whole_words() {
 }
 
 #[test]
+fn the_only_sense_that_the_collection_holds_decides_what_nothing_else_does() {
+    let case = json!({"query": "苹果多少钱", "glossary": glossary()});
+    let mut held = conversation(&case);
+    held.held_senses.insert("apple".to_owned(), 1);
+    let choice = choose_senses(&held);
+    assert_eq!(edits::apply(&held.query, &choice.edits), "苹果（水果）多少钱");
+    assert_eq!(choice.edits[0].evidence.source, Source::Glossary("apple".to_owned()));
+    // What was said weighs more than what the documents hold.
+    let case = json!({"query": "苹果多少钱", "history": ["iPhone好用吗"], "glossary": glossary()});
+    let mut said = conversation(&case);
+    said.held_senses.insert("apple".to_owned(), 1);
+    assert_eq!(edits::apply(&said.query, &choose_senses(&said).edits), "苹果公司多少钱");
+    held.held_senses.insert("apple".to_owned(), 9);
+    assert!(choose_senses(&held).open.is_some());
+}
+
+#[test]
+fn a_text_names_a_sense_by_its_label_or_by_the_labels_parts() {
+    for (text, label, named) in [
+        ("蘋果公司发布了新手机", "苹果公司", true),
+        ("红富士苹果是常见的水果", "苹果（水果）", true),
+        ("苹果手机", "苹果（水果）", false),
+        ("The planet Mercury has no moon", "Mercury (planet)", true),
+        ("Mercury rules planets", "Mercury (planet)", false),
+        ("anything", "()", false),
+    ] {
+        assert_eq!(names_sense(text, label), named, "{text} / {label}");
+    }
+}
+
+#[test]
 fn evidence_names_the_term_and_the_words_come_from_its_label() {
     let case = json!({"query": "苹果怎么样", "history": ["iPhone好用吗"], "glossary": glossary()});
     let edit = &choose_senses(&conversation(&case)).edits[0];

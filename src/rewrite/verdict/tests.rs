@@ -21,6 +21,7 @@ fn chat(query: &str, turns: &[&str]) -> Conversation {
         locale: None,
         facts: Default::default(),
         glossary: Arc::new(Glossary::default()),
+        held_senses: Default::default(),
     }
 }
 
