@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{Encoder, ModelFolder, Reranker};
 use crate::rewrite::Rewriter;
+use crate::service::housekeeping::Housekeeper;
 use crate::service::ingest::Indexer;
 use crate::service::{Parts, Services};
 use crate::store::Store;
@@ -21,6 +22,7 @@ static STARTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
 pub struct App {
     pub services: Arc<Services>,
     indexer: Indexer,
+    housekeeper: Option<Housekeeper>,
 }
 
 impl App {
@@ -57,12 +59,16 @@ impl App {
         }));
         services.recover_index().await?;
         let indexer = Indexer::start(Arc::clone(&services));
-        Ok(Self { services, indexer })
+        let housekeeper = Housekeeper::start(Arc::clone(&services));
+        Ok(Self { services, indexer, housekeeper })
     }
 
     /// Finishes the indexer's round and closes the database.
     pub async fn shutdown(self) {
         self.indexer.stop().await;
+        if let Some(housekeeper) = self.housekeeper {
+            housekeeper.stop().await;
+        }
         self.services.store().close().await;
     }
 }

@@ -18,12 +18,15 @@ const DEFAULT_FILE: &str = "querent.toml";
 pub struct Config {
     pub data: DataConfig,
     pub http: HttpConfig,
+    pub limits: LimitsConfig,
     pub models: ModelsConfig,
     pub rewriter: RewriterConfig,
     pub embedder: EmbedderConfig,
     pub reranker: RerankerConfig,
     pub retrieval: RetrievalConfig,
     pub ingest: IngestConfig,
+    pub log: LogConfig,
+    pub feedback: FeedbackConfig,
 }
 
 /// `[data]`
@@ -47,6 +50,22 @@ pub struct HttpConfig {
     /// Longest time for the request's head to arrive.
     pub header_timeout_ms: u64,
     pub max_connections: usize,
+}
+
+/// `[limits]`: what is refused when there is too much of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Streams of events that are open at a time.
+    pub max_streams: usize,
+    /// Requests that compute at a time; 0: twice the number of cores.
+    pub max_concurrent: usize,
+    /// Tokens of the requests that compute, estimated from the length of their bodies.
+    pub max_tokens_in_flight: usize,
+    /// Room for all bodies together.
+    pub max_body_mib_in_flight: usize,
+    /// How long a request may wait to be admitted.
+    pub queue_ms: u64,
 }
 
 /// `[models]`
@@ -115,6 +134,40 @@ pub struct IngestConfig {
     pub max_document_bytes: usize,
 }
 
+/// `[log]`: what is kept of questions and answers in the database. The log on stderr never holds
+/// a query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    pub queries: QueryLog,
+    /// Days until a kept request is deleted, unless there is feedback on it.
+    pub retention_days: u32,
+}
+
+/// How much of every request is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryLog {
+    /// Nothing.
+    Off,
+    /// Ids, counts and salted hashes of the texts.
+    Hashed,
+    Plain,
+}
+
+/// `[feedback]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedbackConfig {
+    /// Whether the request that feedback is about is kept with it, in plain text: what training
+    /// learns from.
+    pub keep_request: bool,
+    /// Minutes after an answer within which feedback on it is taken, where requests are not kept.
+    pub window_minutes: u32,
+    /// Days until feedback is deleted; 0 keeps it.
+    pub retention_days: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -125,7 +178,14 @@ impl Default for Config {
                 max_body_bytes: 16 * 1024 * 1024,
                 request_timeout_ms: 30_000,
                 header_timeout_ms: 10_000,
-                max_connections: 1_024,
+                max_connections: 8_192,
+            },
+            limits: LimitsConfig {
+                max_streams: 1_000,
+                max_concurrent: 0,
+                max_tokens_in_flight: 65_536,
+                max_body_mib_in_flight: 256,
+                queue_ms: 20,
             },
             models: ModelsConfig { dir: "models".into() },
             rewriter: RewriterConfig {
@@ -150,6 +210,8 @@ impl Default for Config {
                 overlap_tokens: 0,
                 max_document_bytes: 8 * 1024 * 1024,
             },
+            log: LogConfig { queries: QueryLog::Off, retention_days: 30 },
+            feedback: FeedbackConfig { keep_request: true, window_minutes: 60, retention_days: 0 },
         }
     }
 }

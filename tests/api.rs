@@ -307,6 +307,33 @@ async fn an_undecided_term_of_the_glossary_is_asked_back() {
 }
 
 #[tokio::test]
+async fn the_only_sense_that_the_documents_name_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let caller = &server.caller;
+    caller.make("docs").await;
+    let glossary = json!({"terms": [{"id": "apple", "term": "苹果", "aliases": [], "senses": [
+        {"id": "company", "label": "苹果公司", "definition": "做手机和电脑的公司"},
+        {"id": "fruit", "label": "苹果（水果）", "definition": "一种水果"}
+    ]}]});
+    assert_eq!(caller.put("/v1/collections/docs/glossary", &glossary).await.status, 200);
+    let question = json!({"query": "苹果最新消息", "collection": "docs"});
+    assert_eq!(rewrite(caller, question.clone()).await["action"], "clarify");
+    caller.ingest("docs", json!([{"id": "c", "text": "苹果公司发布了财报。"}])).await;
+    let answer = rewrite(caller, question.clone()).await;
+    assert_eq!(
+        (&answer["action"], &answer["standalone"]),
+        (&json!("rewrite"), &json!("苹果公司最新消息"))
+    );
+    let resolved_by = json!({"source": "glossary", "term_id": "apple", "text": "苹果公司"});
+    assert_eq!(answer["issues"][0]["resolved_by"], resolved_by, "{answer}");
+    // Once the documents name both, the person is asked again.
+    caller.ingest("docs", json!([{"id": "f", "text": "苹果是一种常见的水果。"}])).await;
+    let answer = rewrite(caller, question).await;
+    assert_eq!(answer["action"], "clarify", "{answer}");
+}
+
+#[tokio::test]
 async fn the_same_question_is_answered_from_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;

@@ -116,7 +116,8 @@ pub async fn search(config: Config, global: &Global, args: SearchArgs) -> Result
         body["top_k"] = args.top_k.into();
     }
     let request: SearchRequest = serde_json::from_value(body)?;
-    let (search, positions) = request.check()?;
+    let asked = request.check()?;
+    let (search, positions) = (asked.search, asked.positions);
     let found = with_app(config, async |app| app.services.search(&tenant, search).await).await?;
     if global.json {
         return output::line(&serde_json::to_string(&SearchResponse::new(found, &positions))?);

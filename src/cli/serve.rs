@@ -62,11 +62,15 @@ pub async fn until_stopped(services: &Arc<Services>, dev: bool) -> Result<()> {
             Error::failed(&format!("listen on {}:{}", settings.host, settings.port), error)
         })?;
     let address = listener.local_addr()?;
+    // A socket is a file: the usual limit of 1,024 is less than what is meant to be held open.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     tracing::info!(%address, "listening on http://{address}");
     if dev {
         tracing::warn!("--dev: every caller may do everything; no key is asked for");
     }
-    let settings = HttpSettings::new(settings, dev);
+    let settings = HttpSettings::new(settings, &services.config().limits, dev);
     let router = http::router(Arc::clone(services), settings.clone());
     http::serve::serve(listener, router, settings, stopped()).await
 }

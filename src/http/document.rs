@@ -14,6 +14,7 @@ use super::guard::SCHEME;
 use super::problem::{self, ProblemDetails, ProblemField};
 
 pub const ASKING: &str = "asking";
+pub const FEEDBACK: &str = "feedback";
 pub const CORPUS: &str = "corpus";
 pub const KEYS: &str = "keys";
 pub const OPERATIONS: &str = "operations";
@@ -34,6 +35,7 @@ pub fn base() -> OpenApi {
         .build();
     let tags = [
         (ASKING, "Rewriting queries and searching with them"),
+        (FEEDBACK, "What people did with answers and said of them"),
         (CORPUS, "Collections, their documents and glossaries"),
         (KEYS, "Who may call"),
         (OPERATIONS, "Whether the server is well, and what it is"),

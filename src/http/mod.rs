@@ -19,11 +19,14 @@ mod checks;
 mod corpus;
 mod document;
 mod extract;
+mod feedback;
 mod keys;
 mod layers;
 mod object;
 mod ops;
 mod pages;
+mod shed;
+mod stream;
 
 #[cfg(test)]
 mod tests;
@@ -41,14 +44,17 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, LimitsConfig};
 use crate::service::Services;
 
 use guard::Guard;
 use ops::ApiDocument;
+use shed::Shed;
+use stream::Streams;
 
 /// How long open requests may go on once the server is told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The indexer and the database have the rest of ten seconds.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What the wire needs to know of the settings.
 #[derive(Debug, Clone)]
@@ -62,18 +68,20 @@ pub struct HttpSettings {
     /// For the head of a request to arrive; an idle connection is closed after it as well.
     pub header_timeout: Duration,
     pub max_connections: usize,
+    pub limits: LimitsConfig,
     /// For open requests to end at shutdown.
     pub drain_timeout: Duration,
 }
 
 impl HttpSettings {
-    pub fn new(config: &HttpConfig, dev: bool) -> Self {
+    pub fn new(config: &HttpConfig, limits: &LimitsConfig, dev: bool) -> Self {
         Self {
             dev,
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms.max(1)),
             header_timeout: Duration::from_millis(config.header_timeout_ms.max(1)),
             max_connections: config.max_connections,
+            limits: limits.clone(),
             drain_timeout: DRAIN_TIMEOUT,
         }
     }
@@ -84,8 +92,11 @@ pub fn router(services: Arc<Services>, settings: HttpSettings) -> Router {
     let (routes, api) = operations().split_for_parts();
     let api = document::complete(api);
     let guard = Guard::new(services.store().clone(), &api, settings.dev);
-    let state = AppState { services, document: ApiDocument::new(&api) };
-    layered(routes.merge(ops::docs()).with_state(state), guard, &settings)
+    let streams = Streams::new(settings.limits.max_streams);
+    let shed = Shed::new(&settings.limits, settings.max_body_bytes, &api);
+    let state =
+        AppState { services, document: ApiDocument::new(&api), streams, shed: shed.clone() };
+    layered(routes.merge(ops::docs()).with_state(state), guard, shed, &settings)
 }
 
 /// The description of the API, the same at every call.
@@ -98,6 +109,12 @@ fn operations() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(document::base())
         .routes(routes!(query::rewrite_query))
         .routes(routes!(query::search_passages))
+        .routes(routes!(query::get_stream))
+        .routes(routes!(
+            feedback::create_feedback,
+            feedback::list_feedback,
+            feedback::delete_feedback
+        ))
         .routes(routes!(corpus::list_collections))
         .routes(routes!(corpus::put_collection, corpus::get_collection, corpus::delete_collection))
         .routes(routes!(corpus::documents::create_documents, corpus::documents::list_documents))
@@ -116,10 +133,11 @@ fn operations() -> OpenApiRouter<AppState> {
 /// renders the problems of all the others; a panic in the guard is caught like one in a handler;
 /// the deadline covers the guard's look-up; and no handler runs, nor is a byte of a body read,
 /// before the guard has decided.
-fn layered(router: Router, guard: Guard, settings: &HttpSettings) -> Router {
+fn layered(router: Router, guard: Guard, shed: Shed, settings: &HttpSettings) -> Router {
     router
         .fallback(ops::refuse_unknown_route)
         .layer(axum::Extension(extract::BodyLimit(settings.max_body_bytes)))
+        .layer(from_fn_with_state(shed, shed::admit))
         .layer(from_fn_with_state(Arc::new(guard), guard::check))
         .layer(from_fn_with_state(settings.request_timeout, layers::limit_time))
         .layer(CatchPanicLayer::custom(layers::refuse_after_panic))
@@ -132,6 +150,8 @@ fn layered(router: Router, guard: Guard, settings: &HttpSettings) -> Router {
 struct AppState {
     services: Arc<Services>,
     document: ApiDocument,
+    streams: Streams,
+    shed: Shed,
 }
 
 impl FromRef<AppState> for Arc<Services> {
@@ -143,5 +163,17 @@ impl FromRef<AppState> for Arc<Services> {
 impl FromRef<AppState> for ApiDocument {
     fn from_ref(state: &AppState) -> Self {
         state.document.clone()
+    }
+}
+
+impl FromRef<AppState> for Streams {
+    fn from_ref(state: &AppState) -> Self {
+        state.streams.clone()
+    }
+}
+
+impl FromRef<AppState> for (Streams, Shed) {
+    fn from_ref(state: &AppState) -> Self {
+        (state.streams.clone(), state.shed.clone())
     }
 }

@@ -222,6 +222,7 @@ mod tests {
             request_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_millis(300),
             max_connections,
+            limits: crate::config::Config::default().limits,
             drain_timeout: Duration::from_secs(3),
         };
         let (stop, stopped) = oneshot::channel();

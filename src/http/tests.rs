@@ -17,6 +17,7 @@ use super::extract::{Json, Path};
 use super::guard::{Caller, Guard};
 use super::problem::Answer;
 use super::serve::serve;
+use super::shed::Shed;
 use super::{HttpSettings, layered};
 use crate::error::{Error, Kind};
 use crate::store::access::{NewKey, Scope};
@@ -52,7 +53,9 @@ impl TestApp {
         });
         let api = serde_json::from_value(description).unwrap();
         let guard = Guard::new(store.clone(), &api, dev);
-        Self { router: layered(routes(), guard, &settings(dev)), store, _dir: dir }
+        let settings = settings(dev);
+        let shed = Shed::new(&settings.limits, MAX_BODY_BYTES, &api);
+        Self { router: layered(routes(), guard, shed, &settings), store, _dir: dir }
     }
 
     async fn key(&self, tenant: &str, scopes: &[Scope]) -> String {
@@ -104,6 +107,7 @@ fn settings(dev: bool) -> HttpSettings {
         request_timeout: Duration::from_millis(200),
         header_timeout: Duration::from_secs(1),
         max_connections: 10,
+        limits: crate::config::Config::default().limits,
         drain_timeout: Duration::from_secs(1),
     }
 }

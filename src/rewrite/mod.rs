@@ -12,6 +12,7 @@ pub mod facts;
 pub mod gate;
 pub mod glossary;
 pub mod language;
+pub mod listen;
 pub mod plan;
 pub mod prompt;
 pub mod reference;
@@ -21,6 +22,8 @@ pub mod text;
 pub mod verdict;
 
 use std::time::{Duration, Instant};
+
+pub use listen::{GateFinding, Heard, Listener};
 
 use conversation::{Action, Clarification, Conversation, Issue, SearchQuery};
 pub use rewriter::Rewriter;
@@ -89,16 +92,18 @@ pub struct Answer {
     pub usage: Usage,
 }
 
-/// Rewrites within the deadline. Without a rewriter the rules alone decide.
+/// Rewrites within the deadline. Without a rewriter the rules alone decide. A listener hears the
+/// steps; after a failure what it heard counts for nothing.
 pub async fn rewrite(
     conversation: Conversation,
     options: Options,
     rewriter: Option<&Rewriter>,
+    listener: Option<Listener<'_>>,
 ) -> Answer {
     if options.gate == Gate::Never {
         return untouched(&conversation, options, "mode_never");
     }
-    let work = rewrite_in_time(&conversation, options, rewriter);
+    let work = rewrite_in_time(&conversation, options, rewriter, listener);
     let left = options.deadline.saturating_duration_since(Instant::now());
     match tokio::time::timeout(left, work).await {
         Ok(Ok(answer)) => answer,
@@ -124,11 +129,19 @@ async fn rewrite_in_time(
     conversation: &Conversation,
     options: Options,
     rewriter: Option<&Rewriter>,
+    listener: Option<Listener<'_>>,
 ) -> Result<Answer, Error> {
     let started = Instant::now();
     let owned = conversation.clone();
     let plan = blocking(move || Plan::new(owned, options.gate)).await?;
     let mut spent = Spent { gate_ms: milliseconds(started.elapsed()), ..Spent::default() };
+    if let Some(listener) = listener {
+        listener(Heard::Gate(GateFinding {
+            reason: plan.diagnosis.reason,
+            issues: plan.diagnosis.issues.clone(),
+            asks_model: plan.wants_model() && rewriter.is_some(),
+        }));
+    }
     let mut usage = Usage::default();
     let mut degraded = Vec::new();
     let mut written = None;
@@ -137,7 +150,8 @@ async fn rewrite_in_time(
         match rewriter {
             None => degraded.push("rewriter_unavailable"),
             Some(rewriter) => {
-                let completion = rewriter.complete(&plan.conversation, options.deadline).await?;
+                let completion =
+                    rewriter.complete(&plan.conversation, options.deadline, listener).await?;
                 usage = completion.usage;
                 written = Some(completion.text);
             }

@@ -7,11 +7,12 @@ use candle_core::Device;
 
 use super::Usage;
 use super::conversation::{Conversation, Glossary};
+use super::listen::{Heard, Listener};
 use super::prompt;
 use super::text::to_simplified;
 use crate::error::{Error, Kind, Result};
 use crate::model::files::ModelCard;
-use crate::model::generator::Finish;
+use crate::model::generator::{Event, Finish, Generated};
 use crate::model::{
     ChatTokenizer, GenerateRequest, Generator, GeneratorOptions, ModelFolder, PromptForm,
 };
@@ -84,6 +85,7 @@ impl Rewriter {
         &self,
         conversation: &Conversation,
         deadline: Instant,
+        listener: Option<Listener<'_>>,
     ) -> Result<Completion> {
         let folding = self.folding(conversation);
         let folded = folding.as_ref().map(|folding| folding.fold(conversation));
@@ -93,7 +95,7 @@ impl Rewriter {
         let prompt = self.prompt(conversation, n_query + max_new_tokens)?;
         let mut request = GenerateRequest::greedy(prompt, max_new_tokens);
         request.deadline = Some(deadline);
-        let generated = self.generator.generate(request).await?;
+        let generated = self.generate(request, folding.as_ref(), listener).await?;
         match generated.finish {
             // Half a sentence is no reading.
             Finish::Deadline => {
@@ -117,6 +119,37 @@ impl Rewriter {
                 draft_accepted_tokens: generated.n_drafts_accepted,
             },
         })
+    }
+
+    /// Generates to the end; a listener hears each piece of text that is whole.
+    async fn generate(
+        &self,
+        request: GenerateRequest,
+        folding: Option<&Folding>,
+        listener: Option<Listener<'_>>,
+    ) -> Result<Generated> {
+        let Some(listener) = listener else { return self.generator.generate(request).await };
+        let mut events = self.generator.stream(request)?;
+        let (mut tokens, mut n_told) = (Vec::new(), 0);
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Finished(generated) => return Ok(generated),
+                Event::Failed(error) => return Err(error),
+                Event::Tokens(new) => {
+                    tokens.extend(new);
+                    let mut text = self.tokenizer.decode(&tokens)?;
+                    // The bytes of one character may come in several tokens.
+                    text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+                    if let Some(delta) = text.get(n_told..).filter(|delta| !delta.is_empty()) {
+                        listener(Heard::Delta(
+                            folding.map_or_else(|| delta.to_owned(), |f| f.unfold(delta)),
+                        ));
+                        n_told = text.len();
+                    }
+                }
+            }
+        }
+        Err(Error::new(Kind::Unavailable, "rewriter_gone", "the rewriter has stopped"))
     }
 
     /// The prompt's tokens, history cut so that it fits the window beside `n_reserved` tokens.

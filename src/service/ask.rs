@@ -11,15 +11,16 @@ use sha2::{Digest, Sha256};
 use super::Services;
 use super::question::{
     ContextAnswer, Found, MatchedBy, Mode, Passage, Question, RewriteTimings, Rewritten, Search,
-    SearchTimings,
+    SearchTimings, Step, StepListener,
 };
+use super::requests::Remembered;
 use crate::error::{Error, Kind, Result};
 use crate::retrieve::context::{PassageText, context};
 use crate::retrieve::{Leg, Lists, Probe, Ranked, Scope};
 use crate::rewrite::conversation::{
     Conversation, Glossary, Role, SearchKind, SearchQuery, Sense, Term, Turn,
 };
-use crate::rewrite::{self, Answer, Gate, Options};
+use crate::rewrite::{self, Answer, Gate, GateFinding, Heard, Options};
 use crate::store::glossary::GlossaryTerm;
 use crate::store::vectors::Filter;
 use crate::store::{TenantId, new_id};
@@ -33,6 +34,28 @@ impl Services {
     /// # Errors
     /// `query_missing`, `query_too_long`, `collection_not_found`.
     pub async fn rewrite(&self, tenant: &TenantId, question: Question) -> Result<Rewritten> {
+        self.rewrite_heard(tenant, question, None).await
+    }
+
+    /// [`Self::rewrite`] with its steps told to a listener.
+    pub async fn rewrite_heard(
+        &self,
+        tenant: &TenantId,
+        question: Question,
+        listener: Option<StepListener<'_>>,
+    ) -> Result<Rewritten> {
+        let asked = with_query(question.clone())?;
+        let rewritten = self.rewritten_question(tenant, question, listener).await?;
+        self.requests.remember(Remembered::of_rewrite(tenant, &asked, &rewritten));
+        Ok(rewritten)
+    }
+
+    async fn rewritten_question(
+        &self,
+        tenant: &TenantId,
+        question: Question,
+        listener: Option<StepListener<'_>>,
+    ) -> Result<Rewritten> {
         let started = Instant::now();
         let options = options(&question, started);
         let collection = question.collection.clone();
@@ -43,10 +66,17 @@ impl Services {
         let query = conversation.query.clone();
         let key = self.cache_key(tenant, &conversation, options);
         if let Some(answer) = self.rewrites.get(&key).await {
+            if let Some(listener) = listener {
+                let (reason, issues) = (answer.outcome.reason, answer.outcome.issues.clone());
+                let finding = GateFinding { reason, issues, asks_model: false };
+                listener(Step::Rewriting(Heard::Gate(finding)));
+            }
             return Ok(self.rewritten(query, &answer, true, started));
         }
         let rewriter = self.rewriter.as_deref();
-        let answer = Arc::new(rewrite::rewrite(conversation, options, rewriter).await);
+        let tell = listener.map(|listener| move |heard| listener(Step::Rewriting(heard)));
+        let tell = tell.as_ref().map(|tell| tell as rewrite::Listener<'_>);
+        let answer = Arc::new(rewrite::rewrite(conversation, options, rewriter, tell).await);
         if answer.degraded.is_empty() {
             self.rewrites.insert(key, Arc::clone(&answer)).await;
         }
@@ -59,6 +89,16 @@ impl Services {
     /// Those of [`Self::rewrite`], and `collection_missing`, `invalid_filter`,
     /// `index_unreadable`.
     pub async fn search(&self, tenant: &TenantId, search: Search) -> Result<Found> {
+        self.search_heard(tenant, search, None).await
+    }
+
+    /// [`Self::search`] with its steps told to a listener.
+    pub async fn search_heard(
+        &self,
+        tenant: &TenantId,
+        search: Search,
+        listener: Option<StepListener<'_>>,
+    ) -> Result<Found> {
         let started = Instant::now();
         let Some(collection) = search.question.collection.as_deref() else {
             return Err(Error::invalid("collection_missing", "a search needs a `collection`")
@@ -68,16 +108,27 @@ impl Services {
         let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
         let scope = Scope { tenant: tenant.clone(), collection, filter };
         let question = with_query(search.question.clone())?;
+        let asked = question.clone();
         let raw_probe =
             [Probe { query: 0, text: question.query.clone(), weight: 1.0, by_meaning: true }];
         let (rewritten, raw) = tokio::join!(
             async {
-                let rewritten = self.rewrite(tenant, question).await;
+                let rewritten = self.rewritten_question(tenant, question, listener).await;
                 (rewritten, started.elapsed())
             },
-            self.retriever.probe(&scope, &raw_probe),
+            async {
+                let raw = self.retriever.probe(&scope, &raw_probe).await?;
+                if let Some(listener) = listener {
+                    let ranked = self.retriever.rank(&scope, &raw.lists, search.top_k).await?;
+                    listener(Step::RawResults(ranked.into_iter().map(passage).collect()));
+                }
+                Ok::<Lists, Error>(raw)
+            },
         );
         let (rewritten, rewrite_time) = (rewritten.0?, rewritten.1);
+        if let Some(listener) = listener {
+            listener(Step::Rewritten(Box::new(rewritten.clone())));
+        }
         let (queries, mut lists) = self.widen(&scope, &rewritten, raw?).await?;
         let ranked_at = Instant::now();
         let mut ranked = self.retriever.rank(&scope, &lists.lists, search.top_k).await?;
@@ -88,7 +139,7 @@ impl Services {
         let mut degraded = rewritten.degraded.clone();
         degraded.extend(lists.degraded.iter().map(|code| (*code).to_owned()));
         degraded.dedup();
-        Ok(Found {
+        let found = Found {
             id: new_id("se"),
             rewritten,
             queries,
@@ -102,7 +153,9 @@ impl Services {
                 rerank_ms: milliseconds(rerank_time),
                 total_ms: milliseconds(started.elapsed()),
             },
-        })
+        };
+        self.requests.remember(Remembered::of_search(tenant, &asked, &found));
+        Ok(found)
     }
 
     /// The raw query's lists joined by those of the search queries. The raw query keeps a smaller

@@ -3,15 +3,18 @@
 
 pub mod ask;
 pub mod collections;
+pub mod feedback;
+pub mod housekeeping;
 pub mod ingest;
 pub mod question;
+pub mod requests;
 mod senses;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -21,6 +24,7 @@ use crate::rewrite::{Answer, Rewriter};
 use crate::store::Store;
 use crate::store::vectors::Vectors;
 use question::ModelPair;
+use requests::{Remembered, Requests};
 
 /// The handles that a use case may hold. Built once by `app`.
 pub struct Services {
@@ -28,6 +32,9 @@ pub struct Services {
     retriever: Retriever,
     rewriter: Option<Arc<Rewriter>>,
     rewrites: Cache<[u8; 32], Arc<Answer>>,
+    requests: Requests,
+    /// For the housekeeper to take.
+    unwritten: Mutex<Option<mpsc::Receiver<Arc<Remembered>>>>,
     /// Wakes the indexer.
     work: Arc<Notify>,
 }
@@ -64,13 +71,20 @@ impl Services {
             reranker: parts.reranker,
             weights,
         };
+        let (requests, unwritten) = Requests::new(&parts.config);
         Self {
             config: parts.config,
             retriever,
             rewriter: parts.rewriter,
             rewrites,
+            requests,
+            unwritten: Mutex::new(Some(unwritten)),
             work: Arc::new(Notify::new()),
         }
+    }
+
+    fn take_unwritten(&self) -> Option<mpsc::Receiver<Arc<Remembered>>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub fn config(&self) -> &Config {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::rewrite::conversation::{Role, SearchQuery};
-use crate::rewrite::{Outcome, Usage};
+use crate::rewrite::{Heard, Outcome, Usage};
 
 /// Whether the query may be rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -21,6 +21,8 @@ pub enum Mode {
 /// A query with its conversation and context. Limits are checked by [`super::Services::rewrite`].
 #[derive(Debug, Clone, Default)]
 pub struct Question {
+    /// Who asks, by a name that the caller chooses; feedback can be deleted by it.
+    pub user: Option<String>,
     /// Empty: the last user message is the query.
     pub query: String,
     /// Oldest first.
@@ -141,3 +143,16 @@ pub struct Found {
     pub degraded: Vec<String>,
     pub timings: SearchTimings,
 }
+
+/// What a caller may hear while a question is being answered, in this order; the raw results may
+/// come at any place before the rewrite.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Rewriting(Heard),
+    /// What the query as it was asked has found.
+    RawResults(Vec<Passage>),
+    Rewritten(Box<Rewritten>),
+}
+
+/// Takes steps as they come; must return at once.
+pub type StepListener<'a> = &'a (dyn Fn(Step) + Send + Sync);

@@ -15,6 +15,7 @@
 pub mod corpus;
 
 pub mod access;
+pub mod feedback;
 pub mod glossary;
 pub mod outbox;
 pub mod tasks;

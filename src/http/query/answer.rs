@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::http::ops::ModelsObject;
-use crate::rewrite::Usage;
 use crate::rewrite::conversation::{
     Action, Clarification, Evidence, Issue, IssueKind, SearchKind, SearchQuery, Source, Span,
 };
+use crate::rewrite::{GateFinding, Usage};
 use crate::service::question::{ContextAnswer, Found, MatchedBy, Passage, Rewritten};
 
 /// A query, rewritten.
@@ -256,6 +256,39 @@ pub struct SearchTimingsObject {
     search: f64,
     rerank: f64,
     total: f64,
+}
+
+/// What the gate found, as the first event of a stream.
+#[derive(Debug, Serialize)]
+pub struct GateEvent {
+    reason: &'static str,
+    issues: Vec<IssueObject>,
+    /// Whether `rewrite_delta` events follow.
+    rewriting: bool,
+}
+
+/// What the query as it was asked has found.
+#[derive(Debug, Serialize)]
+pub struct RawResultsEvent {
+    results: Vec<PassageObject>,
+}
+
+impl GateEvent {
+    /// `positions` tells where each message of the question stands among the request's.
+    pub fn new(finding: GateFinding, positions: &[usize]) -> Self {
+        let issue = |issue| IssueObject::new(issue, positions);
+        Self {
+            reason: finding.reason,
+            issues: finding.issues.into_iter().map(issue).collect(),
+            rewriting: finding.asks_model,
+        }
+    }
+}
+
+impl RawResultsEvent {
+    pub fn new(passages: Vec<Passage>) -> Self {
+        Self { results: passages.into_iter().map(Into::into).collect() }
+    }
 }
 
 impl RewriteResponse {

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::checks::{Checks, segment};
 use crate::http::object;
 use crate::rewrite::conversation::Role;
@@ -23,6 +23,8 @@ const MAX_FACT_KEY_CHARS: usize = 64;
 const MAX_FACT_CHARS: usize = 1_000;
 const MAX_LOCALE_CHARS: usize = 35;
 const MAX_COLLECTION_CHARS: usize = 64;
+/// Longest name of a user.
+pub const MAX_USER_CHARS: usize = 128;
 const DEFAULT_VARIANTS: usize = 3;
 const DEFAULT_REWRITE_MS: u64 = 400;
 const DEFAULT_TOP_K: usize = 10;
@@ -68,9 +70,13 @@ pub struct RewriteRequest {
     /// Milliseconds for the rewrite.
     #[schema(minimum = 1, maximum = 60000, default = 400)]
     max_rewrite_ms: Option<i64>,
-    /// Only `false` is served so far.
+    /// Whether the answer comes as server-sent events.
     #[schema(default = false)]
     stream: Option<bool>,
+    /// Who asks, by a name of the caller's choice that is no person's own; what is kept of the
+    /// request can be deleted by it.
+    #[schema(max_length = 128)]
+    user: Option<String>,
 }
 
 /// A query with its conversation and context, and what is wanted of the passages.
@@ -108,9 +114,13 @@ pub struct SearchRequest {
     /// Milliseconds for the rewrite.
     #[schema(minimum = 1, maximum = 60000, default = 400)]
     max_rewrite_ms: Option<i64>,
-    /// Only `false` is served so far.
+    /// Whether the answer comes as server-sent events.
     #[schema(default = false)]
     stream: Option<bool>,
+    /// Who asks, by a name of the caller's choice that is no person's own; what is kept of the
+    /// request can be deleted by it.
+    #[schema(max_length = 128)]
+    user: Option<String>,
     /// Passages wanted.
     #[schema(minimum = 1, maximum = 100, default = 10)]
     top_k: Option<i64>,
@@ -180,6 +190,18 @@ pub struct Asked {
     pub question: Question,
     /// Where each of the question's messages stands among the request's.
     pub positions: Vec<usize>,
+    /// Whether the answer is wanted as events.
+    pub stream: bool,
+}
+
+/// A search that has been checked.
+#[derive(Debug)]
+pub struct AskedSearch {
+    pub search: Search,
+    /// Where each of the question's messages stands among the request's.
+    pub positions: Vec<usize>,
+    /// Whether the answer is wanted as events.
+    pub stream: bool,
 }
 
 impl RewriteRequest {
@@ -191,10 +213,8 @@ impl RewriteRequest {
     }
 
     fn read(self, checks: &mut Checks) -> Result<Asked> {
-        if self.stream == Some(true) {
-            let message = "Streaming is not served yet; ask without `stream`.";
-            return Err(Error::invalid("stream_not_supported", message)
-                .with_field("/stream", "true is not served yet"));
+        if let Some(user) = &self.user {
+            checks.line("/user", user, MAX_USER_CHARS);
         }
         let mut turns = read_messages(self.messages.unwrap_or_default(), checks);
         let query = match self.query {
@@ -228,14 +248,15 @@ impl RewriteRequest {
                 DEFAULT_REWRITE_MS,
             ),
             messages: turns.messages,
+            user: self.user,
         };
-        Ok(Asked { question, positions: turns.positions })
+        let stream = self.stream.unwrap_or(false);
+        Ok(Asked { question, positions: turns.positions, stream })
     }
 }
 
 impl SearchRequest {
-    /// The search, and where each of its messages stands among the request's.
-    pub fn check(self) -> Result<(Search, Vec<usize>)> {
+    pub fn check(self) -> Result<AskedSearch> {
         let mut checks = Checks::default();
         if self.collection.is_none() {
             checks.refuse("/collection", "is missing: a search needs one");
@@ -250,6 +271,7 @@ impl SearchRequest {
             max_variants: self.max_variants,
             max_rewrite_ms: self.max_rewrite_ms,
             stream: self.stream,
+            user: self.user,
         }
         .read(&mut checks)?;
         checks.finish()?;
@@ -261,7 +283,7 @@ impl SearchRequest {
             include_context: self.include_context.unwrap_or(false),
             context_tokens: CONTEXT_TOKENS,
         };
-        Ok((search, asked.positions))
+        Ok(AskedSearch { search, positions: asked.positions, stream: asked.stream })
     }
 }
 

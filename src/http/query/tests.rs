@@ -158,8 +158,14 @@ fn odd_values_are_refused_with_their_place() {
 }
 
 #[test]
-fn streams_are_refused_by_name() {
-    assert_eq!(refusal(&json!({"query": "q", "stream": true})).code, "stream_not_supported");
+fn streams_are_asked_for_by_name() {
+    for (body, wanted) in [
+        (json!({"query": "q", "stream": true}), true),
+        (json!({"query": "q", "stream": false}), false),
+        (json!({"query": "q"}), false),
+    ] {
+        assert_eq!(rewrite(&body).check().unwrap().stream, wanted, "{body}");
+    }
 }
 
 #[test]
@@ -187,7 +193,7 @@ fn misspelt_fields_are_named() {
 fn searches_need_a_collection_and_have_their_own_limits() {
     let search =
         |body: Value| parse_json::<SearchRequest>(body.to_string().as_bytes()).unwrap().check();
-    let (found, _) = search(json!({"query": "q", "collection": "docs"})).unwrap();
+    let found = search(json!({"query": "q", "collection": "docs"})).unwrap().search;
     assert_eq!((found.top_k, found.rerank, found.include_context), (10, true, false));
     assert_eq!(found.question.collection.as_deref(), Some("docs"));
     let error = search(json!({"query": "q", "top_k": 101, "max_variants": 0})).unwrap_err();

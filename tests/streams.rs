@@ -1,0 +1,169 @@
+//! Answers told step by step, as server-sent events over HTTP.
+
+#[expect(dead_code, reason = "each file of tests uses a part of it")]
+mod support;
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use support::{Caller, Server};
+
+/// An event as it came.
+#[derive(Debug)]
+struct Event {
+    id: String,
+    name: String,
+    data: Value,
+}
+
+/// Reads a stream to its end, or until it has `enough` events.
+async fn events(request: RequestBuilder, enough: usize) -> Vec<Event> {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.bytes_stream();
+    let (mut text, mut found) = (String::new(), Vec::new());
+    while found.len() < enough {
+        let Some(piece) = body.next().await else { break };
+        text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+        while let Some((event, rest)) = text.split_once("\n\n") {
+            let field = |name: &str| {
+                let line = event.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap_or_default().to_owned()
+            };
+            found.push(Event {
+                id: field("id: "),
+                name: field("event: "),
+                data: serde_json::from_str(&field("data: ")).unwrap(),
+            });
+            text = rest.to_owned();
+        }
+    }
+    found
+}
+
+fn ask(caller: &Caller, path: &str, body: &Value) -> RequestBuilder {
+    let mut body = body.clone();
+    body["stream"] = json!(true);
+    caller.request(Method::POST, path).json(&body)
+}
+
+fn names(events: &[Event]) -> Vec<&str> {
+    let mut names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    names.dedup();
+    names
+}
+
+fn data<'a>(events: &'a [Event], name: &str) -> &'a Value {
+    let found = events.iter().find(|event| event.name == name);
+    &found.unwrap_or_else(|| panic!("no {name} in {events:?}")).data
+}
+
+fn question() -> Value {
+    json!({
+        "query": "那有啥好吃的",
+        "messages": [
+            {"role": "user", "content": "开原有什么好玩的呢"},
+            {"role": "assistant", "content": "开原有咸州古城、象牙山风景区"}
+        ],
+        "max_rewrite_ms": 20_000, "mode": "always"
+    })
+}
+
+#[tokio::test]
+async fn a_rewrite_is_told_step_by_step_and_ends_as_the_plain_answer_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let told = events(ask(&server.caller, "/v1/rewrite", &question()), 1_000).await;
+    assert_eq!(names(&told), ["gate", "rewrite_delta", "rewrite", "done"], "{told:?}");
+    assert_eq!(data(&told, "gate")["rewriting"], true);
+    let deltas: Vec<&Value> = told
+        .iter()
+        .filter(|event| event.name == "rewrite_delta")
+        .map(|event| &event.data)
+        .collect();
+    assert!(deltas.len() > 1, "{told:?}");
+    let mut offset = 0;
+    for delta in deltas {
+        assert_eq!(delta["offset"], offset, "{told:?}");
+        offset += delta["text"].as_str().unwrap().chars().count();
+    }
+    let numbers: Vec<usize> =
+        told.iter().map(|event| event.id.rsplit_once(':').unwrap().1.parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=told.len()).collect::<Vec<_>>());
+    let plain = server.caller.post("/v1/rewrite", &question()).await.body;
+    let rewrite = data(&told, "rewrite");
+    for member in ["action", "standalone", "search", "issues", "query"] {
+        assert_eq!(rewrite[member], plain[member], "{rewrite}");
+    }
+    assert!(rewrite["standalone"].as_str().unwrap().contains("开原"), "{rewrite}");
+}
+
+#[tokio::test]
+async fn a_search_tells_raw_results_before_the_rewritten_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.caller.make("docs").await;
+    let documents = json!([
+        {"id": "food", "text": "开原的好吃的有大冷面和酸菜馅饼。"},
+        {"id": "sights", "text": "咸州古城是开原的风景区。"}
+    ]);
+    server.caller.ingest("docs", documents).await;
+    let mut search = question();
+    search["collection"] = json!("docs");
+    let told = events(ask(&server.caller, "/v1/search", &search), 1_000).await;
+    for name in ["gate", "raw_results", "rewrite", "results", "done"] {
+        data(&told, name);
+    }
+    let place = |name: &str| told.iter().position(|event| event.name == name).unwrap();
+    assert!(place("gate") < place("rewrite") && place("raw_results") < place("results"));
+    assert!(place("rewrite") < place("results") && place("results") < place("done"));
+    assert_eq!(data(&told, "results")["results"][0]["document_id"], "food");
+    assert!(data(&told, "raw_results")["results"].is_array());
+    // The same by the plain way.
+    let plain = server.caller.post("/v1/search", &search).await.body;
+    assert_eq!(plain["results"][0], data(&told, "results")["results"][0]);
+}
+
+#[tokio::test]
+async fn a_broken_stream_goes_on_where_it_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let first = events(ask(&server.caller, "/v1/rewrite", &question()), 2).await;
+    let (id, last) = (&first[1].id, &first[1]);
+    let stream = id.rsplit_once(':').unwrap().0;
+    let by_get = server.caller.request(Method::GET, &format!("/v1/streams/{stream}"));
+    let by_post = ask(&server.caller, "/v1/rewrite", &question());
+    for again in [by_get, by_post] {
+        let rest = events(again.header("last-event-id", id), 1_000).await;
+        assert_eq!(rest[0].id, format!("{stream}:3"), "{last:?} {rest:?}");
+        assert_eq!(rest.last().unwrap().name, "done");
+        assert_eq!(rest.iter().filter(|event| event.name == "rewrite").count(), 1, "{rest:?}");
+        assert!(rest.iter().all(|event| event.name != "gate"), "{rest:?}");
+    }
+    let unknown = server.caller.get("/v1/streams/st_0").await;
+    assert_eq!((unknown.status, &unknown.body["code"]), (404, &json!("stream_not_found")));
+}
+
+#[tokio::test]
+async fn what_is_wrong_from_the_start_is_no_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let nowhere = json!({"query": "q", "collection": "nowhere", "stream": true});
+    for path in ["/v1/rewrite", "/v1/search"] {
+        let answer = server.caller.post(path, &nowhere).await;
+        assert_eq!((answer.status, &answer.body["code"]), (404, &json!("collection_not_found")));
+    }
+}
+
+#[tokio::test]
+async fn open_streams_do_not_keep_the_server_from_ending() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let response = ask(&server.caller, "/v1/rewrite", &question()).send().await.unwrap();
+    let status = server.terminate(Duration::from_secs(10));
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    drop(response);
+}
