@@ -31,7 +31,7 @@ impl App {
     /// # Errors
     /// The first part that cannot be had, with its reason.
     pub async fn start(config: Config) -> Result<Self> {
-        let store = Store::open(&config.data.dir).await?;
+        let store = Store::open(&config.data.dir, &config.database.url).await?;
         let of_models = config.clone();
         let (encoder, rewriter, reranker, vectors) = blocking(move || {
             let vectors = Vectors::open(&of_models.data.dir)?;
@@ -49,6 +49,7 @@ impl App {
             Ok((encoder, rewriter, reranker, vectors))
         })
         .await?;
+        store.claim_index().await?;
         let services = Arc::new(Services::new(Parts {
             config,
             store,

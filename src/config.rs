@@ -1,10 +1,13 @@
 //! Settings, one struct a concern: built-in defaults < `querent.toml` < `QUERENT__SECTION__KEY`
 //! < flags. Unknown keys are errors, so that a misspelt setting never passes in silence.
 
+pub mod database;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::database::DatabaseConfig;
 use crate::error::{Error, Result};
 
 /// Prefix of the environment variables; sections and keys are parted by two underscores.
@@ -17,6 +20,7 @@ const DEFAULT_FILE: &str = "querent.toml";
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub data: DataConfig,
+    pub database: DatabaseConfig,
     pub http: HttpConfig,
     pub limits: LimitsConfig,
     pub models: ModelsConfig,
@@ -33,7 +37,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Where the database and the index live.
+    /// Where the index lives, and the database when `[database] url` is empty.
     pub dir: PathBuf,
 }
 
@@ -172,6 +176,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: DataConfig { dir: "querent-data".into() },
+            database: DatabaseConfig::default(),
             http: HttpConfig {
                 host: "127.0.0.1".into(),
                 port: 8080,
@@ -241,6 +246,7 @@ impl Config {
 
     /// The settings themselves when their values make sense together.
     pub fn checked(self) -> Result<Self> {
+        self.database.url.check()?;
         let retrieval = &self.retrieval;
         for (key, value) in [
             ("rrf_k", retrieval.rrf_k),
@@ -294,6 +300,7 @@ mod tests {
             ("[retrieval]\nraw_weight = -1.0\n", "raw_weight"),
             ("[ingest]\nchunk_tokens = 3\n", "chunk_tokens"),
             ("[http]\nport = 'x'\n", "port"),
+            ("[database]\nurl = 'mysql://db/q'\n", "mysql://db/q"),
         ] {
             let error = load(toml).unwrap_err();
             assert!(error.to_string().contains(named), "{toml}: {error}");

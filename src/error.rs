@@ -111,7 +111,6 @@ macro_rules! internal_from {
 
 internal_from! {
     candle_core::Error => "compute",
-    sqlx::Error => "query the database",
     std::io::Error => "read or write a file",
     serde_json::Error => "read or write JSON",
 }

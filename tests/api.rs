@@ -9,11 +9,46 @@ use std::collections::{HashMap, HashSet};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
-use support::{Answer, Caller, Server, create_key, send};
+use support::{Answer, Caller, DataDir, Server, create_key, send};
 
 const NOW: &str = "2024-07-02T10:00:00+08:00";
 /// For rewrites that are waited for, however busy the machine is.
 const UNHURRIED_MS: u64 = 30_000;
+
+/// Each test runs on SQLite, and on PostgreSQL where there is a server for tests.
+macro_rules! on_each_database {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::DataDir::new()).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                if let Some(dir) = super::DataDir::on_postgres().await {
+                    super::$test(dir).await;
+                }
+            })+
+        }
+    };
+}
+
+on_each_database! {
+    what_was_put_in_is_found_with_its_place_and_its_reasons,
+    filters_choose_by_metadata_and_mistakes_in_them_are_named,
+    queries_are_left_alone_rewritten_or_asked_back,
+    pointers_into_the_conversation_are_resolved_with_their_message,
+    an_undecided_term_of_the_glossary_is_asked_back,
+    the_only_sense_that_the_documents_name_is_taken,
+    the_same_question_is_answered_from_the_cache,
+    the_deadline_of_a_rewrite_holds,
+    replacing_and_deleting_change_what_is_found,
+    the_same_upload_again_changes_nothing_and_a_bad_document_hurts_no_other,
+    nothing_crosses_from_one_tenant_to_another,
+}
 
 async fn rewrite(caller: &Caller, body: Value) -> Value {
     let answer = caller.post("/v1/rewrite", &body).await;
@@ -89,9 +124,7 @@ async fn fill(caller: &Caller) {
     );
 }
 
-#[tokio::test]
-async fn what_was_put_in_is_found_with_its_place_and_its_reasons() {
-    let dir = tempfile::tempdir().unwrap();
+async fn what_was_put_in_is_found_with_its_place_and_its_reasons(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     fill(caller).await;
@@ -163,9 +196,7 @@ fn check_context(found: &Value) {
     }
 }
 
-#[tokio::test]
-async fn filters_choose_by_metadata_and_mistakes_in_them_are_named() {
-    let dir = tempfile::tempdir().unwrap();
+async fn filters_choose_by_metadata_and_mistakes_in_them_are_named(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     fill(caller).await;
@@ -195,9 +226,7 @@ async fn filters_choose_by_metadata_and_mistakes_in_them_are_named() {
     assert_eq!((lost.status, &lost.body["code"]), (404, &json!("collection_not_found")));
 }
 
-#[tokio::test]
-async fn queries_are_left_alone_rewritten_or_asked_back() {
-    let dir = tempfile::tempdir().unwrap();
+async fn queries_are_left_alone_rewritten_or_asked_back(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     for query in
@@ -258,9 +287,7 @@ async fn queries_are_left_alone_rewritten_or_asked_back() {
     }
 }
 
-#[tokio::test]
-async fn pointers_into_the_conversation_are_resolved_with_their_message() {
-    let dir = tempfile::tempdir().unwrap();
+async fn pointers_into_the_conversation_are_resolved_with_their_message(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let history = json!([
         {"role": "system", "content": "Be brief."},
@@ -278,9 +305,7 @@ async fn pointers_into_the_conversation_are_resolved_with_their_message() {
     assert!(answer["usage"]["completion_tokens"].as_u64().unwrap() > 0, "{answer}");
 }
 
-#[tokio::test]
-async fn an_undecided_term_of_the_glossary_is_asked_back() {
-    let dir = tempfile::tempdir().unwrap();
+async fn an_undecided_term_of_the_glossary_is_asked_back(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     caller.make("docs").await;
@@ -306,9 +331,7 @@ async fn an_undecided_term_of_the_glossary_is_asked_back() {
     assert_eq!(rewrite(caller, question).await["clarification"], Value::Null);
 }
 
-#[tokio::test]
-async fn the_only_sense_that_the_documents_name_is_taken() {
-    let dir = tempfile::tempdir().unwrap();
+async fn the_only_sense_that_the_documents_name_is_taken(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     caller.make("docs").await;
@@ -333,9 +356,7 @@ async fn the_only_sense_that_the_documents_name_is_taken() {
     assert_eq!(answer["action"], "clarify", "{answer}");
 }
 
-#[tokio::test]
-async fn the_same_question_is_answered_from_the_cache() {
-    let dir = tempfile::tempdir().unwrap();
+async fn the_same_question_is_answered_from_the_cache(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let ask = async |query: &str, region: &str, now: &str| {
         let context = json!({"now": now, "facts": {"region": region}});
@@ -357,9 +378,7 @@ async fn the_same_question_is_answered_from_the_cache() {
     }
 }
 
-#[tokio::test]
-async fn the_deadline_of_a_rewrite_holds() {
-    let dir = tempfile::tempdir().unwrap();
+async fn the_deadline_of_a_rewrite_holds(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let messages: Vec<Value> = (0..100)
         .map(|n| json!({"role": if n % 2 == 0 { "user" } else { "assistant" }, "content": "开原有咸州古城。".repeat(100)}))
@@ -379,9 +398,7 @@ async fn the_deadline_of_a_rewrite_holds() {
     assert!(totals[10] < 21.0 && totals[19] < 200.0, "{totals:?}");
 }
 
-#[tokio::test]
-async fn replacing_and_deleting_change_what_is_found() {
-    let dir = tempfile::tempdir().unwrap();
+async fn replacing_and_deleting_change_what_is_found(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     fill(caller).await;
@@ -408,9 +425,7 @@ async fn replacing_and_deleting_change_what_is_found() {
     assert_eq!(find(caller, "导出客户").await["results"], json!([]));
 }
 
-#[tokio::test]
-async fn the_same_upload_again_changes_nothing_and_a_bad_document_hurts_no_other() {
-    let dir = tempfile::tempdir().unwrap();
+async fn the_same_upload_again_changes_nothing_and_a_bad_document_hurts_no_other(dir: DataDir) {
     let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     fill(caller).await;
@@ -437,9 +452,7 @@ async fn the_same_upload_again_changes_nothing_and_a_bad_document_hurts_no_other
     assert_eq!(document_ids(&find(caller, "aardvark office").await)[0], "sound");
 }
 
-#[tokio::test]
-async fn nothing_crosses_from_one_tenant_to_another() {
-    let dir = tempfile::tempdir().unwrap();
+async fn nothing_crosses_from_one_tenant_to_another(dir: DataDir) {
     let server = Server::start_with(dir.path(), &[], &[]).await;
     let scopes = "query,corpus.read,corpus.write,keys.manage";
     let key = |tenant: &str| create_key(dir.path(), tenant, scopes, None);

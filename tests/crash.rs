@@ -12,7 +12,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Caller, Server};
+use support::{Caller, DataDir, Server};
 
 const SEED: u64 = 20_251_124;
 const N_ROUNDS: u64 = 20;
@@ -89,7 +89,17 @@ async fn write(caller: Caller, mut ledger: Ledger, mut random: StdRng) -> Ledger
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_documents_survive_kills() {
-    let dir = tempfile::tempdir().unwrap();
+    kill_again_and_again(DataDir::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_documents_survive_kills_on_postgres() {
+    if let Some(dir) = DataDir::on_postgres().await {
+        kill_again_and_again(dir).await;
+    }
+}
+
+async fn kill_again_and_again(dir: DataDir) {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut ledgers: Vec<Ledger> = (0..N_WRITERS).map(|_| Ledger::new()).collect();
     let mut n_cut_off = 0;

@@ -1,4 +1,4 @@
-//! `querent keys`: API keys in the local database.
+//! `querent keys`: API keys in the database.
 
 use clap::Subcommand;
 use time::OffsetDateTime;
@@ -32,7 +32,7 @@ pub enum KeysRole {
 
 pub async fn run(config: &Config, global: &Global, role: KeysRole) -> Result<()> {
     let tenant = global.tenant()?;
-    let store = Store::open(&config.data.dir).await?;
+    let store = Store::open(&config.data.dir, &config.database.url).await?;
     match role {
         KeysRole::Create { name, scopes, expires } => {
             let new = NewKey {

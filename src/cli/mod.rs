@@ -4,6 +4,7 @@ mod ask;
 mod demo;
 mod ingest;
 mod keys;
+mod migrate;
 mod models;
 mod output;
 mod progress;
@@ -16,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;
-use crate::store::{Store, TenantId};
+use crate::store::TenantId;
 
 /// Turns the ambiguous queries of a chat into faithful questions and ranked passages.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ pub struct Global {
     /// Settings file; `querent.toml` of the working directory by default.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the database and the index live; [data] dir.
+    /// Where the index lives, and the database unless [database] url names one; [data] dir.
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The tenant that a local role acts for.
@@ -101,11 +102,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Ingest(args) => ingest::run(config, global, args).await,
         Role::Keys(role) => keys::run(&config, global, role).await,
         Role::Models(role) => models::run(&config, global, role),
-        Role::Migrate => {
-            let store = Store::open(&config.data.dir).await?;
-            store.close().await;
-            output::line(&format!("{} is up to date", config.data.dir.display()))
-        }
+        Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
         Role::Doctor => {
             config.data.dir = std::path::absolute(&config.data.dir)?;

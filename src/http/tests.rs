@@ -19,6 +19,7 @@ use super::problem::Answer;
 use super::serve::serve;
 use super::shed::Shed;
 use super::{HttpSettings, layered};
+use crate::config::database::DatabaseUrl;
 use crate::error::{Error, Kind};
 use crate::store::access::{NewKey, Scope};
 use crate::store::{Store, TenantId};
@@ -40,7 +41,7 @@ struct Answered {
 impl TestApp {
     async fn start(dev: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+        let store = Store::open(dir.path(), &DatabaseUrl::default()).await.unwrap();
         let description = json!({
             "openapi": "3.1.0", "info": {"title": "", "version": ""},
             "paths": {

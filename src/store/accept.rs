@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use sqlx::{Sqlite, Transaction};
 
 use super::corpus::{find_collection, no_collection};
+use super::sql::{Transaction, query, query_as, query_scalar};
 use super::{Store, TenantId, new_id, now_ms};
 use crate::error::{Error, Result};
 
@@ -49,15 +49,13 @@ impl Store {
             .await?
             .ok_or_else(|| no_collection(collection))?;
         let task_id = new_id("ts");
-        sqlx::query(
-            "INSERT INTO tasks (id, tenant, collection_id, created_at) VALUES (?, ?, ?, ?)",
-        )
-        .bind(&task_id)
-        .bind(tenant.as_str())
-        .bind(collection.index().id())
-        .bind(now_ms())
-        .execute(&mut *transaction)
-        .await?;
+        query("INSERT INTO tasks (id, tenant, collection_id, created_at) VALUES ($1, $2, $3, $4)")
+            .bind(&task_id)
+            .bind(tenant.as_str())
+            .bind(collection.index().id())
+            .bind(now_ms())
+            .execute(&mut *transaction)
+            .await?;
         let mut document_ids = Vec::with_capacity(documents.len());
         for (position, document) in (0_i64..).zip(documents) {
             let id = document.id.clone().unwrap_or_else(|| new_id("doc"));
@@ -79,16 +77,12 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    async fn write(
-        self,
-        transaction: &mut Transaction<'_, Sqlite>,
-        collection_id: i64,
-    ) -> Result<()> {
+    async fn write(self, transaction: &mut Transaction, collection_id: i64) -> Result<()> {
         let metadata = Value::Object(self.document.metadata.clone()).to_string();
         let hash = document_hash(&self.document, &metadata);
-        let stored: Option<(i64, Vec<u8>, String)> = sqlx::query_as(
+        let stored: Option<(i64, Vec<u8>, String)> = query_as(
             "SELECT row_id, content_hash, state FROM documents
-             WHERE collection_id = ? AND id = ?",
+             WHERE collection_id = $1 AND id = $2",
         )
         .bind(collection_id)
         .bind(self.id)
@@ -110,9 +104,9 @@ impl Upload<'_> {
             }
             None => (self.insert(transaction, collection_id, &metadata, &hash).await?, "pending"),
         };
-        sqlx::query(
+        query(
             "INSERT INTO task_documents (task_id, position, document_row, document_id, state)
-             VALUES (?, ?, ?, ?, ?)",
+             VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(self.task_id)
         .bind(self.position)
@@ -126,16 +120,16 @@ impl Upload<'_> {
 
     async fn insert(
         &self,
-        transaction: &mut Transaction<'_, Sqlite>,
+        transaction: &mut Transaction,
         collection_id: i64,
         metadata: &str,
         hash: &[u8],
     ) -> Result<i64> {
         let now = now_ms();
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "INSERT INTO documents (collection_id, id, title, uri, media_type, metadata, content,
                                     content_hash, state, task_id, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?) RETURNING row_id",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $11) RETURNING row_id",
         )
         .bind(collection_id)
         .bind(self.id)
@@ -154,17 +148,17 @@ impl Upload<'_> {
 
     async fn replace(
         &self,
-        transaction: &mut Transaction<'_, Sqlite>,
+        transaction: &mut Transaction,
         row_id: i64,
         metadata: &str,
         hash: &[u8],
     ) -> Result<()> {
-        sqlx::query(
+        query(
             "UPDATE documents
-             SET title = ?, uri = ?, media_type = ?, metadata = ?, content = ?, content_hash = ?,
-                 state = 'queued', error = NULL, revision = revision + 1, task_id = ?,
-                 updated_at = ?
-             WHERE row_id = ?",
+             SET title = $1, uri = $2, media_type = $3, metadata = $4, content = $5, content_hash = $6,
+                 state = 'queued', error = NULL, revision = revision + 1, task_id = $7,
+                 updated_at = $8
+             WHERE row_id = $9",
         )
         .bind(&self.document.title)
         .bind(&self.document.uri)
@@ -183,10 +177,10 @@ impl Upload<'_> {
 
 /// Ends the waiting of earlier tasks for a document that a newer upload replaces: what they
 /// asked for has been overtaken by the same caller's later word.
-async fn supersede(transaction: &mut Transaction<'_, Sqlite>, row_id: i64) -> Result<()> {
-    sqlx::query(
+async fn supersede(transaction: &mut Transaction, row_id: i64) -> Result<()> {
+    query(
         "UPDATE task_documents SET state = 'succeeded'
-         WHERE document_row = ? AND state = 'pending'",
+         WHERE document_row = $1 AND state = 'pending'",
     )
     .bind(row_id)
     .execute(&mut **transaction)

@@ -14,6 +14,7 @@ use sqlx::FromRow;
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
+use super::sql::{query, query_as};
 use super::{Page, Store, TenantId, from_ms, new_id, now_ms, page_of, page_rows, to_ms};
 use crate::error::{Error, Result};
 
@@ -145,10 +146,10 @@ impl Store {
             return Err(Error::invalid("no_scopes", "A key needs at least one scope."));
         }
         let secret = new_secret()?;
-        let row: KeyRow = sqlx::query_as(
+        let row: KeyRow = query_as(
             "INSERT INTO keys (id, tenant, name, prefix, secret_hash, scopes, created_at,
                                expires_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *",
         )
         .bind(new_id("key"))
         .bind(tenant.as_str())
@@ -171,7 +172,7 @@ impl Store {
         after: Option<&str>,
     ) -> Result<Page<Key>> {
         let rows: Vec<KeyRow> =
-            sqlx::query_as("SELECT * FROM keys WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?")
+            query_as("SELECT * FROM keys WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3")
                 .bind(tenant.as_str())
                 .bind(after.unwrap_or_default())
                 .bind(page_rows(limit))
@@ -182,8 +183,8 @@ impl Store {
 
     /// Closes a key for good; doing it again changes nothing. `NotFound` for another tenant's.
     pub async fn revoke_key(&self, tenant: &TenantId, id: &str) -> Result<()> {
-        let revoked = sqlx::query(
-            "UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? AND tenant = ?",
+        let revoked = query(
+            "UPDATE keys SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2 AND tenant = $3",
         )
         .bind(now_ms())
         .bind(id)
@@ -205,7 +206,7 @@ impl Store {
         if !well_formed {
             return Ok(None);
         }
-        let candidates: Vec<KeyRow> = sqlx::query_as("SELECT * FROM keys WHERE prefix = ?")
+        let candidates: Vec<KeyRow> = query_as("SELECT * FROM keys WHERE prefix = $1")
             .bind(visible_prefix(secret))
             .fetch_all(&self.reader)
             .await?;

@@ -4,12 +4,13 @@
 //! its name; its index directory and rows follow by [`Store::deleted_collections`] and
 //! [`Store::purge_collection`], however often the process dies in between.
 
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::FromRow;
 use time::OffsetDateTime;
 
 pub use super::accept::{Accepted, NewDocument};
 pub use super::documents::{ChunkRow, Document, DocumentState};
 pub use super::ingest::{NewChunk, QueuedDocument};
+use super::sql::{Transaction, query, query_as, query_scalar};
 use super::{Page, Store, TenantId, check_name, count, from_ms, now_ms, page_of, page_rows};
 use crate::error::{Error, Kind, Result};
 
@@ -113,18 +114,14 @@ impl Store {
         }
         let mut transaction = self.begin().await?;
         if let Some(existing) = find_collection(&mut transaction, tenant, name).await? {
-            existing.check_embedder(&new)?;
-            sqlx::query("UPDATE collections SET description = ? WHERE id = ?")
-                .bind(&new.description)
-                .bind(existing.index.id)
-                .execute(&mut *transaction)
-                .await?;
+            let described = existing.describe(&mut transaction, new).await?;
             transaction.commit().await?;
-            return Ok((Collection { description: new.description, ..existing }, false));
+            return Ok((described, false));
         }
-        let row: CollectionRow = sqlx::query_as(
+        let made: Option<CollectionRow> = query_as(
             "INSERT INTO collections (tenant, name, description, embedder, dimension, created_at)
-             VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (tenant, name) WHERE state = 'live' DO NOTHING RETURNING *",
         )
         .bind(tenant.as_str())
         .bind(name)
@@ -132,16 +129,25 @@ impl Store {
         .bind(&new.embedder)
         .bind(dimension)
         .bind(now_ms())
-        .fetch_one(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
+        let result = match made {
+            Some(row) => (row.collection()?, true),
+            // Another call has made it since it was looked for.
+            None => {
+                let existing = find_collection(&mut transaction, tenant, name).await?;
+                let existing = existing.ok_or_else(|| no_collection(name))?;
+                (existing.describe(&mut transaction, new).await?, false)
+            }
+        };
         transaction.commit().await?;
-        Ok((row.collection()?, true))
+        Ok(result)
     }
 
     /// One collection, or `NotFound`.
     pub async fn get_collection(&self, tenant: &TenantId, name: &str) -> Result<Collection> {
-        sqlx::query_as::<_, CollectionRow>(
-            "SELECT * FROM collections WHERE tenant = ? AND name = ? AND state = 'live'",
+        query_as::<CollectionRow>(
+            "SELECT * FROM collections WHERE tenant = $1 AND name = $2 AND state = 'live'",
         )
         .bind(tenant.as_str())
         .bind(name)
@@ -158,9 +164,9 @@ impl Store {
         limit: usize,
         after: Option<&str>,
     ) -> Result<Page<Collection>> {
-        let rows: Vec<CollectionRow> = sqlx::query_as(
-            "SELECT * FROM collections WHERE tenant = ? AND state = 'live' AND name > ?
-             ORDER BY name LIMIT ?",
+        let rows: Vec<CollectionRow> = query_as(
+            "SELECT * FROM collections WHERE tenant = $1 AND state = 'live' AND name > $2
+             ORDER BY name LIMIT $3",
         )
         .bind(tenant.as_str())
         .bind(after.unwrap_or_default())
@@ -176,14 +182,14 @@ impl Store {
         let collection = find_collection(&mut transaction, tenant, name)
             .await?
             .ok_or_else(|| no_collection(name))?;
-        sqlx::query("UPDATE collections SET state = 'deleting' WHERE id = ?")
+        query("UPDATE collections SET state = 'deleting' WHERE id = $1")
             .bind(collection.index.id)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
+        query(
             "UPDATE task_documents SET state = 'failed', error = 'the collection was deleted'
              WHERE state = 'pending'
-               AND document_row IN (SELECT row_id FROM documents WHERE collection_id = ?)",
+               AND document_row IN (SELECT row_id FROM documents WHERE collection_id = $1)",
         )
         .bind(collection.index.id)
         .execute(&mut *transaction)
@@ -195,7 +201,7 @@ impl Store {
     /// The collections that can be searched, of all tenants: what a start has to look at.
     pub async fn live_collections(&self) -> Result<Vec<(TenantId, CollectionRef)>> {
         let rows: Vec<CollectionRow> =
-            sqlx::query_as("SELECT * FROM collections WHERE state = 'live' ORDER BY id")
+            query_as("SELECT * FROM collections WHERE state = 'live' ORDER BY id")
                 .fetch_all(&self.reader)
                 .await?;
         rows.into_iter().map(CollectionRow::reference).collect()
@@ -204,7 +210,7 @@ impl Store {
     /// Deleted collections whose index and rows are still there.
     pub async fn deleted_collections(&self) -> Result<Vec<(TenantId, CollectionRef)>> {
         let rows: Vec<CollectionRow> =
-            sqlx::query_as("SELECT * FROM collections WHERE state = 'deleting' ORDER BY id")
+            query_as("SELECT * FROM collections WHERE state = 'deleting' ORDER BY id")
                 .fetch_all(&self.reader)
                 .await?;
         rows.into_iter().map(CollectionRow::reference).collect()
@@ -218,8 +224,9 @@ impl Store {
     ) -> Result<()> {
         collection.check_tenant(tenant)?;
         let mut transaction = self.begin().await?;
+        lock_collection(&mut transaction, collection.id).await?;
         let deleting: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM collections WHERE id = ? AND state = 'deleting'")
+            query_scalar("SELECT id FROM collections WHERE id = $1 AND state = 'deleting'")
                 .bind(collection.id)
                 .fetch_optional(&mut *transaction)
                 .await?;
@@ -227,12 +234,12 @@ impl Store {
             return Ok(());
         }
         for statement in [
-            "DELETE FROM chunks WHERE collection_id = ?",
-            "DELETE FROM documents WHERE collection_id = ?",
-            "DELETE FROM glossaries WHERE collection_id = ?",
-            "DELETE FROM collections WHERE id = ?",
+            "DELETE FROM chunks WHERE collection_id = $1",
+            "DELETE FROM documents WHERE collection_id = $1",
+            "DELETE FROM glossaries WHERE collection_id = $1",
+            "DELETE FROM collections WHERE id = $1",
         ] {
-            sqlx::query(statement).bind(collection.id).execute(&mut *transaction).await?;
+            query(statement).bind(collection.id).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -245,13 +252,13 @@ impl Store {
         name: &str,
     ) -> Result<CollectionCounts> {
         let collection = self.get_collection(tenant, name).await?;
-        let (documents, chunks, pending): (i64, i64, i64) = sqlx::query_as(
+        let (documents, chunks, pending): (i64, i64, i64) = query_as(
             "SELECT (SELECT count(*) FROM documents
-                      WHERE collection_id = ?1 AND state <> 'deleting'),
+                      WHERE collection_id = $1 AND state <> 'deleting'),
                     (SELECT count(*) FROM chunks
-                      WHERE collection_id = ?1 AND index_state IN ('pending', 'indexed')),
+                      WHERE collection_id = $1 AND index_state IN ('pending', 'indexed')),
                     (SELECT count(*) FROM chunks
-                      WHERE collection_id = ?1 AND index_state <> 'indexed')",
+                      WHERE collection_id = $1 AND index_state <> 'indexed')",
         )
         .bind(collection.index.id)
         .fetch_one(&self.reader)
@@ -265,6 +272,17 @@ impl Store {
 }
 
 impl Collection {
+    /// The collection with another description; its embedder stays.
+    async fn describe(self, transaction: &mut Transaction, new: NewCollection) -> Result<Self> {
+        self.check_embedder(&new)?;
+        query("UPDATE collections SET description = $1 WHERE id = $2")
+            .bind(&new.description)
+            .bind(self.index.id)
+            .execute(&mut **transaction)
+            .await?;
+        Ok(Self { description: new.description, ..self })
+    }
+
     fn check_embedder(&self, new: &NewCollection) -> Result<()> {
         if self.embedder == new.embedder && self.dimension == new.dimension {
             return Ok(());
@@ -322,14 +340,16 @@ impl CollectionRow {
     }
 }
 
-/// The live collection of that name, read inside a transaction that goes on to write.
+/// The live collection of that name, taken for a transaction that goes on to write: see
+/// [`lock_collection`].
 pub(super) async fn find_collection(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction,
     tenant: &TenantId,
     name: &str,
 ) -> Result<Option<Collection>> {
-    sqlx::query_as::<_, CollectionRow>(
-        "SELECT * FROM collections WHERE tenant = ? AND name = ? AND state = 'live'",
+    query_as::<CollectionRow>(
+        "UPDATE collections SET description = description
+         WHERE tenant = $1 AND name = $2 AND state = 'live' RETURNING *",
     )
     .bind(tenant.as_str())
     .bind(name)
@@ -337,6 +357,19 @@ pub(super) async fn find_collection(
     .await?
     .map(CollectionRow::collection)
     .transpose()
+}
+
+/// Takes a collection for this transaction, before anything of it is read: those who write to one
+/// collection follow one another, on PostgreSQL as they do anyway on SQLite. What a transaction
+/// has read stays true until it ends, ids of rows grow in the order in which they can be seen,
+/// and nobody waits in a circle, as each takes one collection. An update that changes nothing
+/// takes the row in both databases.
+pub(super) async fn lock_collection(transaction: &mut Transaction, id: i64) -> Result<()> {
+    query("UPDATE collections SET description = description WHERE id = $1")
+        .bind(id)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 pub(super) fn no_collection(name: &str) -> Error {

@@ -7,6 +7,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 
 use super::corpus::{find_collection, no_collection};
+use super::sql::{query, query_as, query_scalar};
 use super::{Page, Store, TenantId, count, from_ms, ingest, now_ms, outbox, page_of, page_rows};
 use crate::error::{Error, Result};
 
@@ -88,13 +89,13 @@ impl Store {
         id: &str,
     ) -> Result<Document> {
         let collection = self.get_collection(tenant, collection).await?.index();
-        sqlx::query_as::<_, DocumentRow>(
+        query_as::<DocumentRow>(
             "SELECT row_id, id, title, uri, media_type, metadata, content_hash, state, error,
-                    task_id, created_at, updated_at, length(content) AS size_bytes,
+                    task_id, created_at, updated_at, CAST(length(content) AS BIGINT) AS size_bytes,
                     (SELECT count(*) FROM chunks c
                       WHERE c.document_row = d.row_id AND c.index_state IN ('pending', 'indexed')) AS n_chunks
              FROM documents d
-             WHERE collection_id = ? AND id = ? AND state <> 'deleting'",
+             WHERE collection_id = $1 AND id = $2 AND state <> 'deleting'",
         )
         .bind(collection.id())
         .bind(id)
@@ -113,14 +114,14 @@ impl Store {
         after: Option<&str>,
     ) -> Result<Page<Document>> {
         let collection = self.get_collection(tenant, collection).await?.index();
-        let rows: Vec<DocumentRow> = sqlx::query_as(
+        let rows: Vec<DocumentRow> = query_as(
             "SELECT row_id, id, title, uri, media_type, metadata, content_hash, state, error,
-                    task_id, created_at, updated_at, length(content) AS size_bytes,
+                    task_id, created_at, updated_at, CAST(length(content) AS BIGINT) AS size_bytes,
                     (SELECT count(*) FROM chunks c
                       WHERE c.document_row = d.row_id AND c.index_state IN ('pending', 'indexed')) AS n_chunks
              FROM documents d
-             WHERE collection_id = ? AND state <> 'deleting' AND row_id > ?
-             ORDER BY row_id LIMIT ?",
+             WHERE collection_id = $1 AND state <> 'deleting' AND row_id > $2
+             ORDER BY row_id LIMIT $3",
         )
         .bind(collection.id())
         .bind(parse_cursor(after)?)
@@ -138,9 +139,9 @@ impl Store {
         id: &str,
     ) -> Result<Vec<u8>> {
         let collection = self.get_collection(tenant, collection).await?.index();
-        sqlx::query_scalar(
+        query_scalar(
             "SELECT content FROM documents
-             WHERE collection_id = ? AND id = ? AND state <> 'deleting'",
+             WHERE collection_id = $1 AND id = $2 AND state <> 'deleting'",
         )
         .bind(collection.id())
         .bind(id)
@@ -162,9 +163,9 @@ impl Store {
             .await?
             .ok_or_else(|| no_collection(collection))?
             .index();
-        let row_id: i64 = sqlx::query_scalar(
-            "UPDATE documents SET state = 'deleting', revision = revision + 1, updated_at = ?
-             WHERE collection_id = ? AND id = ? AND state <> 'deleting' RETURNING row_id",
+        let row_id: i64 = query_scalar(
+            "UPDATE documents SET state = 'deleting', revision = revision + 1, updated_at = $1
+             WHERE collection_id = $2 AND id = $3 AND state <> 'deleting' RETURNING row_id",
         )
         .bind(now_ms())
         .bind(collection.id())
@@ -172,10 +173,10 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await?
         .ok_or_else(|| no_document(id))?;
-        sqlx::query(
+        query(
             "UPDATE task_documents
              SET state = 'failed', error = 'the document was deleted before it was indexed'
-             WHERE document_row = ? AND state = 'pending'",
+             WHERE document_row = $1 AND state = 'pending'",
         )
         .bind(row_id)
         .execute(&mut *transaction)
@@ -196,17 +197,15 @@ impl Store {
         ids: &[i64],
     ) -> Result<Vec<ChunkRow>> {
         let collection = self.get_collection(tenant, collection).await?.index();
-        let rows: Vec<StoredChunk> = sqlx::query_as(
+        let rows: Vec<StoredChunk> = query_as(
             "SELECT c.id, d.id AS document_id, c.ordinal, c.text, c.span_start, c.span_end,
                     c.heading, d.title, d.uri, d.metadata
-             FROM json_each(?) wanted
-             CROSS JOIN chunks c ON c.id = wanted.value
-             CROSS JOIN documents d ON d.row_id = c.document_row
-             WHERE +c.collection_id = ?
+             FROM json_each($1) wanted CROSS JOIN chunks c CROSS JOIN documents d
+             WHERE c.id = wanted.value AND d.row_id = c.document_row AND +c.collection_id = $2
                AND CASE d.state WHEN 'indexing' THEN c.index_state = 'retired'
                                 WHEN 'queued' THEN c.index_state IN ('pending', 'indexed')
                                 WHEN 'indexed' THEN c.index_state IN ('pending', 'indexed')
-                                ELSE 0 END",
+                                ELSE FALSE END",
         )
         .bind(ids_json(ids))
         .bind(collection.id())

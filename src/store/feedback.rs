@@ -1,8 +1,9 @@
 //! What people said of an answer, and the requests that it is about.
 
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::FromRow;
 use time::OffsetDateTime;
 
+use super::sql::{Transaction, query, query_as, query_scalar};
 use super::{Page, Store, TenantId, from_ms, new_id, now_ms, page_of, page_rows, to_ms};
 use crate::error::{Error, Result};
 
@@ -126,7 +127,7 @@ impl Store {
 
     /// The request that has this id, or whose rewrite has it.
     pub async fn find_request(&self, tenant: &TenantId, id: &str) -> Result<Option<StoredRequest>> {
-        let row: Option<RequestRow> = sqlx::query_as(
+        let row: Option<RequestRow> = query_as(
             "SELECT id, rewrite_id, user_id, collection, form, rewriter, embedder, detail,
                     created_at, expires_at
              FROM requests WHERE tenant = $1 AND (id = $2 OR rewrite_id = $2)",
@@ -151,12 +152,12 @@ impl Store {
         if let Some(request) = request {
             insert_request(&mut transaction, tenant, request).await?;
         }
-        sqlx::query("UPDATE requests SET expires_at = NULL WHERE id = $1 AND tenant = $2")
+        query("UPDATE requests SET expires_at = NULL WHERE id = $1 AND tenant = $2")
             .bind(request_id)
             .bind(tenant.as_str())
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
+        query(
             "INSERT INTO feedback (id, tenant, target, request_id, kind, chunk_id, value, text,
                                    user_id, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
@@ -188,7 +189,7 @@ impl Store {
         limit: usize,
         after: Option<&str>,
     ) -> Result<Page<Feedback>> {
-        let rows: Vec<FeedbackRow> = sqlx::query_as(
+        let rows: Vec<FeedbackRow> = query_as(
             "SELECT f.id, f.target, f.kind, f.chunk_id, f.value, f.text, f.user_id, f.created_at,
                     f.updated_at, r.id AS request_id, r.rewrite_id AS request_rewrite_id,
                     r.user_id AS request_user, r.collection AS request_collection,
@@ -221,7 +222,7 @@ impl Store {
     ) -> Result<(u64, u64)> {
         let mut transaction = self.begin().await?;
         // The user's own, and what others said of the user's requests.
-        let feedback = sqlx::query(
+        let feedback = query(
             "DELETE FROM feedback WHERE tenant = $1 AND ($2 = '' OR user_id = $2 OR request_id IN
                  (SELECT id FROM requests WHERE tenant = $1 AND user_id = $2))",
         )
@@ -230,7 +231,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         let requests =
-            sqlx::query("DELETE FROM requests WHERE tenant = $1 AND ($2 = '' OR user_id = $2)")
+            query("DELETE FROM requests WHERE tenant = $1 AND ($2 = '' OR user_id = $2)")
                 .bind(tenant.as_str())
                 .bind(user.unwrap_or_default())
                 .execute(&mut *transaction)
@@ -245,13 +246,13 @@ impl Store {
         let mut transaction = self.begin().await?;
         let mut n_rows = 0;
         if let Some(moment) = given_before {
-            let old = sqlx::query("DELETE FROM feedback WHERE updated_at < $1")
+            let old = query("DELETE FROM feedback WHERE updated_at < $1")
                 .bind(to_ms(moment))
                 .execute(&mut *transaction)
                 .await?;
             n_rows += old.rows_affected();
         }
-        let done = sqlx::query(
+        let done = query(
             "DELETE FROM requests WHERE expires_at < $1 OR (expires_at IS NULL AND id NOT IN
                  (SELECT request_id FROM feedback))",
         )
@@ -267,22 +268,22 @@ impl Store {
         let mut fresh = vec![0_u8; 32];
         rand::TryRngCore::try_fill_bytes(&mut rand::rngs::OsRng, &mut fresh)
             .map_err(|error| Error::failed("draw a salt", error))?;
-        sqlx::query("INSERT INTO salts (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        query("INSERT INTO salts (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(name)
             .bind(fresh)
             .execute(&self.writer)
             .await?;
-        let salt = sqlx::query_scalar("SELECT value FROM salts WHERE name = $1");
+        let salt = query_scalar("SELECT value FROM salts WHERE name = $1");
         Ok(salt.bind(name).fetch_one(&self.writer).await?)
     }
 }
 
 async fn insert_request(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction,
     tenant: &TenantId,
     request: &StoredRequest,
 ) -> Result<()> {
-    sqlx::query(
+    query(
         "INSERT INTO requests (id, rewrite_id, tenant, user_id, collection, form, rewriter,
                                embedder, detail, created_at, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::corpus::{find_collection, no_collection};
+use super::sql::{query, query_scalar};
 use super::{Store, TenantId, now_ms};
 use crate::error::{Error, Result};
 
@@ -40,8 +41,8 @@ impl Store {
         let collection = find_collection(&mut transaction, tenant, collection)
             .await?
             .ok_or_else(|| no_collection(collection))?;
-        sqlx::query(
-            "INSERT INTO glossaries (collection_id, terms, updated_at) VALUES (?, ?, ?)
+        query(
+            "INSERT INTO glossaries (collection_id, terms, updated_at) VALUES ($1, $2, $3)
              ON CONFLICT (collection_id)
              DO UPDATE SET terms = excluded.terms, updated_at = excluded.updated_at",
         )
@@ -62,7 +63,7 @@ impl Store {
     ) -> Result<Vec<GlossaryTerm>> {
         let collection = self.get_collection(tenant, collection).await?.index();
         let terms: Option<String> =
-            sqlx::query_scalar("SELECT terms FROM glossaries WHERE collection_id = ?")
+            query_scalar("SELECT terms FROM glossaries WHERE collection_id = $1")
                 .bind(collection.id())
                 .fetch_optional(&self.reader)
                 .await?;

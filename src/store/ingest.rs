@@ -6,13 +6,14 @@
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::FromRow;
 
-use super::corpus::Collection;
+use super::corpus::{Collection, lock_collection};
 use super::documents::{decode_metadata, encode_vector};
+use super::sql::{Transaction, query, query_as};
 use super::vectors::lexical;
 use super::{Store, TenantId, now_ms, outbox};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// A document that waits to be cut into chunks.
 #[derive(Debug, Clone)]
@@ -47,12 +48,12 @@ impl Store {
     /// The documents that wait, of all tenants, oldest first. They stay queued until
     /// [`Store::replace_chunks`] or [`Store::fail_document`], so one worker asks at a time.
     pub async fn queued_documents(&self, limit: usize) -> Result<Vec<QueuedDocument>> {
-        let rows: Vec<QueuedRow> = sqlx::query_as(
+        let rows: Vec<QueuedRow> = query_as(
             "SELECT d.row_id, d.revision, d.id, d.title, d.uri, d.media_type, d.metadata,
                     d.content, c.tenant, c.name AS collection
              FROM documents d JOIN collections c ON c.id = d.collection_id
              WHERE d.state = 'queued' AND c.state = 'live'
-             ORDER BY d.updated_at, d.row_id LIMIT ?",
+             ORDER BY d.updated_at, d.row_id LIMIT $1",
         )
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.reader)
@@ -60,9 +61,11 @@ impl Store {
         let mut documents = Vec::with_capacity(rows.len());
         for row in rows {
             let tenant = TenantId::new(row.tenant.clone())?;
-            // The collection may have been deleted since; its documents are no longer work.
-            if let Ok(collection) = self.get_collection(&tenant, &row.collection).await {
-                documents.push(row.document(tenant, collection)?);
+            match self.get_collection(&tenant, &row.collection).await {
+                Ok(collection) => documents.push(row.document(tenant, collection)?),
+                // The collection was deleted since; its documents are no longer work.
+                Err(error) if error.kind == Kind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(documents)
@@ -80,6 +83,7 @@ impl Store {
         collection.check_tenant(tenant)?;
         let prepared = prepare_chunks(document, chunks)?;
         let mut transaction = self.begin().await?;
+        lock_collection(&mut transaction, document.collection.index().id()).await?;
         if !document.advance(&mut transaction, "indexing", None).await? {
             return Ok(false);
         }
@@ -104,13 +108,14 @@ impl Store {
     ) -> Result<bool> {
         document.collection.index().check_tenant(tenant)?;
         let mut transaction = self.begin().await?;
+        lock_collection(&mut transaction, document.collection.index().id()).await?;
         if !document.advance(&mut transaction, "failed", Some(reason)).await? {
             return Ok(false);
         }
         hide_chunks(&mut transaction, document.row_id).await?;
-        sqlx::query(
-            "UPDATE task_documents SET state = 'failed', error = ?
-             WHERE document_row = ? AND state = 'pending'",
+        query(
+            "UPDATE task_documents SET state = 'failed', error = $1
+             WHERE document_row = $2 AND state = 'pending'",
         )
         .bind(reason)
         .bind(document.row_id)
@@ -123,11 +128,11 @@ impl Store {
 
 /// Leaves the chunks that are in the index to answer until their successors are all there,
 /// and drops the ones that never entered.
-async fn retire_chunks(transaction: &mut Transaction<'_, Sqlite>, document_row: i64) -> Result<()> {
-    sqlx::query(
+async fn retire_chunks(transaction: &mut Transaction, document_row: i64) -> Result<()> {
+    query(
         "UPDATE chunks
          SET index_state = CASE index_state WHEN 'indexed' THEN 'retired' ELSE 'deleting' END
-         WHERE document_row = ? AND index_state IN ('pending', 'indexed')",
+         WHERE document_row = $1 AND index_state IN ('pending', 'indexed')",
     )
     .bind(document_row)
     .execute(&mut **transaction)
@@ -137,11 +142,8 @@ async fn retire_chunks(transaction: &mut Transaction<'_, Sqlite>, document_row: 
 
 /// Hides a document's chunks at once and sends them out of the index. Ones that never entered
 /// go the same way: a delete of a point that is not there does nothing.
-pub(super) async fn hide_chunks(
-    transaction: &mut Transaction<'_, Sqlite>,
-    document_row: i64,
-) -> Result<()> {
-    sqlx::query("UPDATE chunks SET index_state = 'deleting' WHERE document_row = ?")
+pub(super) async fn hide_chunks(transaction: &mut Transaction, document_row: i64) -> Result<()> {
+    query("UPDATE chunks SET index_state = 'deleting' WHERE document_row = $1")
         .bind(document_row)
         .execute(&mut **transaction)
         .await?;
@@ -152,13 +154,13 @@ impl QueuedDocument {
     /// Moves the document on from `queued`, unless it is no longer the one the worker took.
     async fn advance(
         &self,
-        transaction: &mut Transaction<'_, Sqlite>,
+        transaction: &mut Transaction,
         state: &str,
         error: Option<&str>,
     ) -> Result<bool> {
-        let moved = sqlx::query(
-            "UPDATE documents SET state = ?, error = ?, updated_at = ?
-             WHERE row_id = ? AND revision = ? AND state = 'queued'
+        let moved = query(
+            "UPDATE documents SET state = $1, error = $2, updated_at = $3
+             WHERE row_id = $4 AND revision = $5 AND state = 'queued'
                AND collection_id IN (SELECT id FROM collections WHERE state = 'live')",
         )
         .bind(state)
@@ -207,14 +209,14 @@ fn prepare_chunks(document: &QueuedDocument, chunks: Vec<NewChunk>) -> Result<Ve
 impl PreparedChunk {
     async fn insert(
         &self,
-        transaction: &mut Transaction<'_, Sqlite>,
+        transaction: &mut Transaction,
         collection_id: i64,
         document_row: i64,
     ) -> Result<()> {
-        sqlx::query(
+        query(
             "INSERT INTO chunks (collection_id, document_row, ordinal, span_start, span_end,
                                  heading, content_hash, n_terms, index_state, text, vector)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', $9, $10)",
         )
         .bind(collection_id)
         .bind(document_row)
@@ -235,24 +237,20 @@ impl PreparedChunk {
 /// Takes the first document's chunks for the average until a rebuild counts them all: chunks of
 /// one collection are cut by one rule, so their lengths are alike.
 async fn set_average_terms(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut Transaction,
     collection_id: i64,
     chunks: &[PreparedChunk],
 ) -> Result<()> {
-    let n_chunks = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-    if n_chunks == 0 {
+    if chunks.is_empty() {
         return Ok(());
     }
     let n_terms: i64 = chunks.iter().map(|chunk| chunk.n_terms).sum();
-    sqlx::query(
-        "UPDATE collections SET average_terms = max(1.0, CAST(? AS REAL) / ?)
-         WHERE id = ? AND average_terms IS NULL",
-    )
-    .bind(n_terms)
-    .bind(n_chunks)
-    .bind(collection_id)
-    .execute(&mut **transaction)
-    .await?;
+    let average = n_terms as f64 / chunks.len() as f64;
+    query("UPDATE collections SET average_terms = $1 WHERE id = $2 AND average_terms IS NULL")
+        .bind(average.max(1.0))
+        .bind(collection_id)
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 

@@ -8,9 +8,11 @@
 //!
 //! Every read and write names a [`TenantId`]; nothing here knows HTTP, models or chunking.
 //!
-//! Decided 2026-11: one writer connection whose transactions begin with `BEGIN IMMEDIATE`,
-//! because a deferred transaction that turns into a write fails at once with `SQLITE_BUSY`,
-//! whatever the busy timeout says.
+//! The tables are in a SQLite file or in PostgreSQL; `sql` lets one text of a statement serve both.
+//!
+//! Decided 2026-11: on SQLite one writer connection whose transactions begin with
+//! `BEGIN IMMEDIATE`. On PostgreSQL several, whose transactions take the row of the collection
+//! that they write to before they read anything of it, and no other.
 
 pub mod corpus;
 
@@ -22,8 +24,10 @@ pub mod tasks;
 pub mod vectors;
 
 mod accept;
+mod database;
 mod documents;
 mod ingest;
+mod sql;
 
 #[cfg(test)]
 mod tests;
@@ -32,21 +36,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::database::AppliedMigration;
+use self::sql::{Pool, Transaction, query, query_as, query_scalar};
+use crate::config::database::DatabaseUrl;
 use crate::error::{Error, Result};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-
-const DATABASE_FILE: &str = "querent.db";
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-const N_READERS: u32 = 8;
+/// For the database to say that it is there.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_PAGE: usize = 100;
 
 /// Whose data it is. A tenant comes from the key of the caller, never from a request.
@@ -95,64 +94,57 @@ pub struct Recovery {
 /// The database. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    writer: Pool,
+    reader: Pool,
     data_dir: PathBuf,
 }
 
 impl Store {
-    /// Opens `querent.db` in `data_dir`, creating both, and applies outstanding migrations.
-    pub async fn open(data_dir: &Path) -> Result<Self> {
-        fs_err::tokio::create_dir_all(data_dir).await?;
-        let options = SqliteConnectOptions::new()
-            .filename(data_dir.join(DATABASE_FILE))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await
-            .map_err(|error| Error::failed("open the database", error))?;
-        MIGRATIONS
-            .run(&writer)
-            .await
-            .map_err(|error| Error::failed("migrate the database", error))?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(N_READERS)
-            .connect_with(options.pragma("query_only", "on"))
-            .await
-            .map_err(|error| Error::failed("open the database", error))?;
+    /// Opens the database, by its URL or as the file `querent.db` in `data_dir`, which is created,
+    /// and applies outstanding migrations.
+    ///
+    /// # Errors
+    /// `database_unavailable` with the URL, without its password, when nothing answers there.
+    pub async fn open(data_dir: &Path, url: &DatabaseUrl) -> Result<Self> {
+        let writer = database::open_writer(data_dir, url).await?;
+        database::migrate(&writer).await?;
+        let reader = database::open_reader(data_dir, url).await?;
         Ok(Self { writer, reader, data_dir: data_dir.to_owned() })
     }
 
-    /// The directory that holds the database and the index.
+    /// Applies outstanding migrations and does nothing else. Returns those that were outstanding.
+    pub async fn migrate(data_dir: &Path, url: &DatabaseUrl) -> Result<Vec<AppliedMigration>> {
+        let writer = database::open_writer(data_dir, url).await?;
+        let applied = database::migrate(&writer).await;
+        writer.close().await;
+        applied
+    }
+
+    /// The directory that holds the index, and the database when it is a file.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
     /// Tells whether the database answers.
     pub async fn check(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.reader).await?;
-        Ok(())
+        let asked = query("SELECT 1").execute(&self.reader);
+        match tokio::time::timeout(CHECK_TIMEOUT, asked).await {
+            Ok(answer) => Ok(answer.map(|_| ())?),
+            Err(_) => Err(database::unavailable()),
+        }
     }
 
     /// Finishes what a stopped process left half done in SQL, and counts what the workers will
     /// find waiting. Work that was under way needs no reset: it is still queued or pending.
     pub async fn recover(&self) -> Result<Recovery> {
         let mut transaction = self.begin().await?;
-        let unfinished: Vec<i64> = sqlx::query_scalar(
-            "SELECT row_id FROM documents WHERE state IN ('indexing', 'deleting')",
-        )
-        .fetch_all(&mut *transaction)
-        .await?;
+        let unfinished: Vec<i64> =
+            query_scalar("SELECT row_id FROM documents WHERE state IN ('indexing', 'deleting')")
+                .fetch_all(&mut *transaction)
+                .await?;
         outbox::finish_documents(&mut transaction, &unfinished).await?;
         transaction.commit().await?;
-        let counts: (i64, i64, i64, i64) = sqlx::query_as(
+        let counts: (i64, i64, i64, i64) = query_as(
             "SELECT (SELECT count(*) FROM documents WHERE state = 'queued'),
                     (SELECT count(*) FROM chunks WHERE index_state = 'pending'),
                     (SELECT count(*) FROM chunks WHERE index_state IN ('retired', 'deleting')),
@@ -174,8 +166,8 @@ impl Store {
         self.writer.close().await;
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    async fn begin(&self) -> Result<Transaction> {
+        Ok(self.writer.begin().await?)
     }
 }
 

@@ -8,10 +8,11 @@
 //! found by id. `index_state <> 'indexed'` lets it choose the small index of unfinished rows.
 
 use serde_json::{Map, Value};
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::FromRow;
 
-use super::corpus::{CollectionRef, CollectionRow};
+use super::corpus::{CollectionRef, CollectionRow, lock_collection};
 use super::documents::{decode_metadata, decode_vector, ids_json};
+use super::sql::{Transaction, query, query_as, query_scalar};
 use super::vectors::{Point, lexical};
 use super::{Store, TenantId, count};
 use crate::error::Result;
@@ -36,7 +37,7 @@ pub struct Reconciliation {
 impl Store {
     /// The collections whose index is behind.
     pub async fn collections_with_pending_index(&self) -> Result<Vec<(TenantId, CollectionRef)>> {
-        let rows: Vec<CollectionRow> = sqlx::query_as(
+        let rows: Vec<CollectionRow> = query_as(
             "SELECT * FROM collections WHERE state = 'live'
                AND id IN (SELECT collection_id FROM chunks WHERE index_state <> 'indexed')
              ORDER BY id",
@@ -56,22 +57,22 @@ impl Store {
     ) -> Result<PendingIndex> {
         collection.check_tenant(tenant)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let upserts: Vec<PointRow> = sqlx::query_as(
+        let upserts: Vec<PointRow> = query_as(
             "SELECT c.id, c.text, c.heading, c.vector, d.id AS document_id, d.title, d.metadata
              FROM chunks c JOIN documents d ON d.row_id = c.document_row
-             WHERE c.collection_id = ? AND c.index_state = 'pending' AND c.index_state <> 'indexed'
-             ORDER BY c.id LIMIT ?",
+             WHERE c.collection_id = $1 AND c.index_state = 'pending' AND c.index_state <> 'indexed'
+             ORDER BY c.id LIMIT $2",
         )
         .bind(collection.id())
         .bind(limit)
         .fetch_all(&self.reader)
         .await?;
-        let deletes = sqlx::query_scalar(
+        let deletes = query_scalar(
             "SELECT c.id FROM chunks c JOIN documents d ON d.row_id = c.document_row
-             WHERE c.collection_id = ? AND c.index_state <> 'indexed'
+             WHERE c.collection_id = $1 AND c.index_state <> 'indexed'
                AND (c.index_state = 'deleting'
                     OR c.index_state = 'retired' AND d.state <> 'indexing')
-             ORDER BY c.id LIMIT ?",
+             ORDER BY c.id LIMIT $2",
         )
         .bind(collection.id())
         .bind(limit)
@@ -91,10 +92,11 @@ impl Store {
     ) -> Result<()> {
         collection.check_tenant(tenant)?;
         let mut transaction = self.begin().await?;
-        let documents: Vec<i64> = sqlx::query_scalar(
+        lock_collection(&mut transaction, collection.id()).await?;
+        let documents: Vec<i64> = query_scalar(
             "UPDATE chunks SET index_state = 'indexed'
-             WHERE id IN (SELECT value FROM json_each(?))
-               AND +collection_id = ? AND +index_state = 'pending'
+             WHERE id IN (SELECT value FROM json_each($1))
+               AND +collection_id = $2 AND index_state = 'pending'
              RETURNING document_row",
         )
         .bind(ids_json(ids))
@@ -115,10 +117,11 @@ impl Store {
     ) -> Result<()> {
         collection.check_tenant(tenant)?;
         let mut transaction = self.begin().await?;
-        let documents: Vec<i64> = sqlx::query_scalar(
+        lock_collection(&mut transaction, collection.id()).await?;
+        let documents: Vec<i64> = query_scalar(
             "DELETE FROM chunks
-             WHERE id IN (SELECT value FROM json_each(?))
-               AND +collection_id = ? AND +index_state IN ('retired', 'deleting')
+             WHERE id IN (SELECT value FROM json_each($1))
+               AND +collection_id = $2 AND index_state IN ('retired', 'deleting')
              RETURNING document_row",
         )
         .bind(ids_json(ids))
@@ -139,11 +142,11 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Point>> {
         collection.check_tenant(tenant)?;
-        let rows: Vec<PointRow> = sqlx::query_as(
+        let rows: Vec<PointRow> = query_as(
             "SELECT c.id, c.text, c.heading, c.vector, d.id AS document_id, d.title, d.metadata
              FROM chunks c JOIN documents d ON d.row_id = c.document_row
-             WHERE c.collection_id = ? AND c.id > ? AND c.index_state <> 'deleting'
-             ORDER BY c.id LIMIT ?",
+             WHERE c.collection_id = $1 AND c.id > $2 AND c.index_state <> 'deleting'
+             ORDER BY c.id LIMIT $3",
         )
         .bind(collection.id())
         .bind(after)
@@ -172,19 +175,20 @@ impl Store {
         collection.check_tenant(tenant)?;
         let held = ids_json(index_ids);
         let mut transaction = self.begin().await?;
-        let missing = sqlx::query(
+        lock_collection(&mut transaction, collection.id()).await?;
+        let missing = query(
             "UPDATE chunks SET index_state = 'pending'
-             WHERE collection_id = ? AND index_state = 'indexed'
-               AND id NOT IN (SELECT value FROM json_each(?))",
+             WHERE collection_id = $1 AND index_state = 'indexed'
+               AND id NOT IN (SELECT value FROM json_each($2))",
         )
         .bind(collection.id())
         .bind(&held)
         .execute(&mut *transaction)
         .await?
         .rows_affected();
-        let orphans = sqlx::query_scalar(
-            "SELECT value FROM json_each(?)
-             WHERE value NOT IN (SELECT id FROM chunks WHERE collection_id = ?)",
+        let orphans = query_scalar(
+            "SELECT value FROM json_each($1)
+             WHERE value NOT IN (SELECT id FROM chunks WHERE collection_id = $2)",
         )
         .bind(&held)
         .bind(collection.id())
@@ -202,11 +206,11 @@ impl Store {
         collection: &CollectionRef,
     ) -> Result<CollectionRef> {
         collection.check_tenant(tenant)?;
-        let average: Option<f64> = sqlx::query_scalar(
+        let average: Option<f64> = query_scalar(
             "UPDATE collections SET average_terms =
-                 (SELECT max(1.0, avg(n_terms)) FROM chunks
-                   WHERE collection_id = ?1 AND index_state IN ('pending', 'indexed'))
-             WHERE id = ?1 RETURNING average_terms",
+                 (SELECT CASE WHEN avg(n_terms) < 1 THEN 1 ELSE avg(n_terms) END FROM chunks
+                   WHERE collection_id = $1 AND index_state IN ('pending', 'indexed'))
+             WHERE id = $1 RETURNING average_terms",
         )
         .bind(collection.id())
         .fetch_optional(&self.writer)
@@ -218,7 +222,7 @@ impl Store {
     /// How many chunks wait for the index, over all tenants.
     pub async fn count_pending_index(&self) -> Result<u64> {
         let waiting: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM chunks WHERE index_state <> 'indexed'")
+            query_scalar("SELECT count(*) FROM chunks WHERE index_state <> 'indexed'")
                 .fetch_one(&self.reader)
                 .await?;
         Ok(count(waiting))
@@ -227,13 +231,10 @@ impl Store {
 
 /// Moves on those of the documents that wait for nothing more: ones whose chunks are all in
 /// become indexed and end the wait of their tasks, deleted ones without chunks go.
-pub(super) async fn finish_documents(
-    transaction: &mut Transaction<'_, Sqlite>,
-    rows: &[i64],
-) -> Result<()> {
-    let finished: Vec<i64> = sqlx::query_scalar(
+pub(super) async fn finish_documents(transaction: &mut Transaction, rows: &[i64]) -> Result<()> {
+    let finished: Vec<i64> = query_scalar(
         "UPDATE documents SET state = 'indexed'
-         WHERE row_id IN (SELECT value FROM json_each(?)) AND state = 'indexing'
+         WHERE row_id IN (SELECT value FROM json_each($1)) AND state = 'indexing'
            AND NOT EXISTS (SELECT 1 FROM chunks
                            WHERE document_row = row_id AND index_state = 'pending')
          RETURNING row_id",
@@ -241,16 +242,16 @@ pub(super) async fn finish_documents(
     .bind(ids_json(rows))
     .fetch_all(&mut **transaction)
     .await?;
-    sqlx::query(
+    query(
         "UPDATE task_documents SET state = 'succeeded'
-         WHERE document_row IN (SELECT value FROM json_each(?)) AND state = 'pending'",
+         WHERE document_row IN (SELECT value FROM json_each($1)) AND state = 'pending'",
     )
     .bind(ids_json(&finished))
     .execute(&mut **transaction)
     .await?;
-    sqlx::query(
+    query(
         "DELETE FROM documents
-         WHERE row_id IN (SELECT value FROM json_each(?)) AND state = 'deleting'
+         WHERE row_id IN (SELECT value FROM json_each($1)) AND state = 'deleting'
            AND NOT EXISTS (SELECT 1 FROM chunks WHERE document_row = row_id)",
     )
     .bind(ids_json(rows))

@@ -4,6 +4,7 @@
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
+use super::sql::query_as;
 use super::{Store, TenantId, count, from_ms};
 use crate::error::{Error, Result};
 
@@ -56,7 +57,7 @@ pub struct Task {
 impl Store {
     /// One task, or `NotFound`.
     pub async fn get_task(&self, tenant: &TenantId, id: &str) -> Result<Task> {
-        let row: TaskRow = sqlx::query_as(
+        let row: TaskRow = query_as(
             "SELECT t.id, t.created_at, count(e.position) AS total,
                     count(CASE WHEN e.state = 'pending' THEN 1 END) AS pending,
                     count(CASE WHEN e.state = 'failed' THEN 1 END) AS failed,
@@ -65,16 +66,16 @@ impl Store {
              FROM tasks t
              LEFT JOIN task_documents e ON e.task_id = t.id
              LEFT JOIN documents d ON d.row_id = e.document_row
-             WHERE t.id = ? AND t.tenant = ? GROUP BY t.id",
+             WHERE t.id = $1 AND t.tenant = $2 GROUP BY t.id",
         )
         .bind(id)
         .bind(tenant.as_str())
         .fetch_optional(&self.reader)
         .await?
         .ok_or_else(|| no_task(id))?;
-        let errors = sqlx::query_as(
+        let errors = query_as(
             "SELECT document_id, coalesce(error, 'unknown') AS message FROM task_documents
-             WHERE task_id = ? AND state = 'failed' ORDER BY position LIMIT ?",
+             WHERE task_id = $1 AND state = 'failed' ORDER BY position LIMIT $2",
         )
         .bind(id)
         .bind(MAX_ERRORS)

@@ -1,5 +1,7 @@
 //! A real server for tests: the program itself, in a data directory of its own, asked over HTTP.
 
+pub mod postgres;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,11 +11,46 @@ use std::time::{Duration, Instant};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use tempfile::TempDir;
+
+use postgres::Schema;
 
 /// For a server to start, or a task to end, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+
+/// A data directory for one test, and a schema when its database is PostgreSQL's.
+pub struct DataDir {
+    dir: TempDir,
+    pub schema: Option<Schema>,
+}
+
+impl DataDir {
+    /// With the database in a file in it.
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), schema: None }
+    }
+
+    /// With the database on PostgreSQL; none where there is no server for tests.
+    pub async fn on_postgres() -> Option<Self> {
+        let schema = Schema::create().await?;
+        let dir = Self { schema: Some(schema), ..Self::new() };
+        dir.use_database(&dir.schema.as_ref()?.url());
+        Some(dir)
+    }
+
+    /// Names the database in the settings that lie in the directory, where the program reads
+    /// them: it is started there.
+    pub fn use_database(&self, url: &str) {
+        let settings = format!("[database]\nurl = '{url}'\n");
+        std::fs::write(self.path().join("querent.toml"), settings).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
 
 /// The program with a data directory, and with no setting of whoever runs the tests.
 pub fn querent(data_dir: &Path) -> Command {

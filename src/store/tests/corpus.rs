@@ -8,9 +8,7 @@ use crate::store::corpus::{DocumentState, NewCollection, NewDocument};
 use crate::store::glossary::{GlossarySense, GlossaryTerm};
 use crate::store::tasks::TaskStatus;
 
-#[tokio::test]
-async fn an_upload_becomes_searchable_and_its_task_follows() {
-    let bench = Bench::new().await;
+pub(super) async fn an_upload_becomes_searchable_and_its_task_follows(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let upload = [("a", "开原有象牙山风景区\n咸州古城"), ("b", "refund policy")];
@@ -37,9 +35,7 @@ async fn an_upload_becomes_searchable_and_its_task_follows() {
     assert_eq!((counts.documents, counts.chunks, counts.pending_chunks), (2, 3, 0));
 }
 
-#[tokio::test]
-async fn the_same_document_twice_is_no_work() {
-    let bench = Bench::new().await;
+pub(super) async fn the_same_document_twice_is_no_work(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     bench.accept(&owner, "docs", &[("a", "一行")]).await;
@@ -63,9 +59,9 @@ async fn the_same_document_twice_is_no_work() {
     assert_eq!(bench.store.queued_documents(10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_replaced_document_answers_with_its_old_chunks_until_the_new_are_in() {
-    let bench = Bench::new().await;
+pub(super) async fn a_replaced_document_answers_with_its_old_chunks_until_the_new_are_in(
+    bench: Bench,
+) {
     let owner = tenant("acme");
     let index = bench.collection(&owner, "docs").await.index();
     bench.accept(&owner, "docs", &[("a", "蓝色的鲸鱼")]).await;
@@ -86,9 +82,7 @@ async fn a_replaced_document_answers_with_its_old_chunks_until_the_new_are_in() 
     assert_eq!(bench.vectors.count(&owner, &index).unwrap(), 2, "the old point is gone");
 }
 
-#[tokio::test]
-async fn work_on_a_version_that_was_replaced_is_refused() {
-    let bench = Bench::new().await;
+pub(super) async fn work_on_a_version_that_was_replaced_is_refused(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let first = bench.accept(&owner, "docs", &[("a", "old")]).await;
@@ -103,9 +97,7 @@ async fn work_on_a_version_that_was_replaced_is_refused() {
     assert_eq!(overtaken.status, TaskStatus::Succeeded);
 }
 
-#[tokio::test]
-async fn a_failed_document_fails_its_task_with_the_reason() {
-    let bench = Bench::new().await;
+pub(super) async fn a_failed_document_fails_its_task_with_the_reason(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let accepted = bench.accept(&owner, "docs", &[("bad", "x"), ("good", "象牙山")]).await;
@@ -122,9 +114,7 @@ async fn a_failed_document_fails_its_task_with_the_reason() {
     assert_eq!(bench.store.queued_documents(10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn an_empty_document_needs_no_index() {
-    let bench = Bench::new().await;
+pub(super) async fn an_empty_document_needs_no_index(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let accepted = bench.accept(&owner, "docs", &[("empty", "")]).await;
@@ -133,9 +123,7 @@ async fn an_empty_document_needs_no_index() {
     assert_eq!(task.status, TaskStatus::Succeeded);
 }
 
-#[tokio::test]
-async fn a_deleted_document_is_hidden_at_once_and_its_id_can_come_back() {
-    let bench = Bench::new().await;
+pub(super) async fn a_deleted_document_is_hidden_at_once_and_its_id_can_come_back(bench: Bench) {
     let owner = tenant("acme");
     let index = bench.collection(&owner, "docs").await.index();
     bench.accept(&owner, "docs", &[("a", "象牙山"), ("b", "一条大河")]).await;
@@ -162,9 +150,7 @@ async fn a_deleted_document_is_hidden_at_once_and_its_id_can_come_back() {
     assert_eq!(left.items.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["a"]);
 }
 
-#[tokio::test]
-async fn deleting_before_indexing_ends_the_task() {
-    let bench = Bench::new().await;
+pub(super) async fn deleting_before_indexing_ends_the_task(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let accepted = bench.accept(&owner, "docs", &[("a", "x")]).await;
@@ -174,9 +160,7 @@ async fn deleting_before_indexing_ends_the_task() {
     assert_eq!((task.status, task.errors.len()), (TaskStatus::Failed, 1));
 }
 
-#[tokio::test]
-async fn a_deleted_collection_frees_its_name_and_leaves_nothing() {
-    let bench = Bench::new().await;
+pub(super) async fn a_deleted_collection_frees_its_name_and_leaves_nothing(bench: Bench) {
     let owner = tenant("acme");
     let old = bench.collection(&owner, "docs").await.index();
     bench.accept(&owner, "docs", &[("a", "象牙山")]).await;
@@ -204,9 +188,7 @@ async fn a_deleted_collection_frees_its_name_and_leaves_nothing() {
     bench.store.get_collection(&owner, "docs").await.unwrap();
 }
 
-#[tokio::test]
-async fn tenants_with_the_same_names_never_meet() {
-    let bench = Bench::new().await;
+pub(super) async fn tenants_with_the_same_names_never_meet(bench: Bench) {
     let (ours, theirs) = (tenant("acme"), tenant("globex"));
     let our_index = bench.collection(&ours, "docs").await.index();
     let their_index = bench.collection(&theirs, "docs").await.index();
@@ -235,9 +217,7 @@ async fn tenants_with_the_same_names_never_meet() {
     assert_eq!(bench.find(&ours, "docs", "秘密计划").await, ["a"]);
 }
 
-#[tokio::test]
-async fn lists_come_in_pages() {
-    let bench = Bench::new().await;
+pub(super) async fn lists_come_in_pages(bench: Bench) {
     let owner = tenant("acme");
     for name in ["c", "a", "b"] {
         bench.collection(&owner, name).await;
@@ -258,9 +238,7 @@ async fn lists_come_in_pages() {
     assert_eq!(wrong.code, "invalid_cursor");
 }
 
-#[tokio::test]
-async fn a_collection_keeps_its_embedder() {
-    let bench = Bench::new().await;
+pub(super) async fn a_collection_keeps_its_embedder(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let again = |embedder: &str, dimension| NewCollection {
@@ -278,9 +256,7 @@ async fn a_collection_keeps_its_embedder() {
     }
 }
 
-#[tokio::test]
-async fn hostile_names_are_refused() {
-    let bench = Bench::new().await;
+pub(super) async fn hostile_names_are_refused(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let long = "x".repeat(65);
@@ -301,9 +277,9 @@ async fn hostile_names_are_refused() {
     bench.store.get_document(&owner, "docs", &odd.document_ids[0]).await.unwrap();
 }
 
-#[tokio::test]
-async fn vectors_of_the_wrong_shape_are_refused_before_anything_is_written() {
-    let bench = Bench::new().await;
+pub(super) async fn vectors_of_the_wrong_shape_are_refused_before_anything_is_written(
+    bench: Bench,
+) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     let generated = NewDocument { id: None, ..text_document("", "x") };
@@ -319,9 +295,7 @@ async fn vectors_of_the_wrong_shape_are_refused_before_anything_is_written() {
     assert_eq!(bench.store.queued_documents(1).await.unwrap().len(), 1, "still queued");
 }
 
-#[tokio::test]
-async fn a_glossary_is_replaced_as_a_whole() {
-    let bench = Bench::new().await;
+pub(super) async fn a_glossary_is_replaced_as_a_whole(bench: Bench) {
     let owner = tenant("acme");
     bench.collection(&owner, "docs").await;
     assert!(bench.store.get_glossary(&owner, "docs").await.unwrap().is_empty());

@@ -7,9 +7,7 @@ use crate::store::tasks::TaskStatus;
 use crate::store::vectors::{Point, Vectors};
 use crate::store::{Recovery, TenantId};
 
-#[tokio::test]
-async fn an_accepted_document_survives_a_crash_at_every_step() {
-    let mut bench = Bench::new().await;
+pub(super) async fn an_accepted_document_survives_a_crash_at_every_step(mut bench: Bench) {
     let owner = tenant("acme");
     let index = bench.collection(&owner, "docs").await.index();
     let accepted = bench.accept(&owner, "docs", &[("a", "象牙山\n古城")]).await;
@@ -47,9 +45,7 @@ async fn an_accepted_document_survives_a_crash_at_every_step() {
     assert_eq!(bench.vectors.count(&owner, &index).unwrap(), 0);
 }
 
-#[tokio::test]
-async fn many_crashes_in_the_middle_of_indexing_lose_nothing() {
-    let mut bench = Bench::new().await;
+pub(super) async fn many_crashes_in_the_middle_of_indexing_lose_nothing(mut bench: Bench) {
     let owner = tenant("acme");
     let index = bench.collection(&owner, "docs").await.index();
     let mut expected = Vec::new();
@@ -78,9 +74,7 @@ async fn many_crashes_in_the_middle_of_indexing_lose_nothing() {
     assert_eq!((checked.missing, checked.orphans.len()), (0, 0));
 }
 
-#[tokio::test]
-async fn an_index_that_was_lost_is_noticed_and_filled_again() {
-    let mut bench = Bench::new().await;
+pub(super) async fn an_index_that_was_lost_is_noticed_and_filled_again(mut bench: Bench) {
     let owner = tenant("acme");
     let index = bench.collection(&owner, "docs").await.index();
     bench.accept(&owner, "docs", &[("a", "象牙山")]).await;
@@ -98,9 +92,7 @@ async fn an_index_that_was_lost_is_noticed_and_filled_again() {
     assert_eq!(checked.orphans, [999]);
 }
 
-#[tokio::test]
-async fn a_shard_that_does_not_load_is_moved_aside_and_rebuilt() {
-    let mut bench = Bench::new().await;
+pub(super) async fn a_shard_that_does_not_load_is_moved_aside_and_rebuilt(mut bench: Bench) {
     let owner = tenant("acme");
     let index = bench.collection(&owner, "docs").await.index();
     bench.accept(&owner, "docs", &[("a", "象牙山\n古城"), ("b", "河流")]).await;
@@ -128,9 +120,7 @@ async fn a_shard_that_does_not_load_is_moved_aside_and_rebuilt() {
     assert_eq!(bench.find(&owner, "docs", "新桥").await, ["c"]);
 }
 
-#[tokio::test]
-async fn a_rebuild_that_fails_leaves_the_old_index() {
-    let mut bench = Bench::new().await;
+pub(super) async fn a_rebuild_that_fails_leaves_the_old_index(mut bench: Bench) {
     let owner = tenant("acme");
     let index = bench.collection(&owner, "docs").await.index();
     bench.accept(&owner, "docs", &[("a", "象牙山")]).await;
@@ -151,9 +141,7 @@ async fn a_rebuild_that_fails_leaves_the_old_index() {
     assert!(!shard.with_extension("building").exists());
 }
 
-#[tokio::test]
-async fn a_second_process_is_kept_out() {
-    let bench = Bench::new().await;
+pub(super) async fn a_second_process_is_kept_out(bench: Bench) {
     let error = Vectors::open(bench.directory.path()).unwrap_err();
     assert_eq!((error.kind, error.code), (Kind::Conflict, "data_dir_in_use"));
 }

@@ -6,9 +6,7 @@ use super::{Bench, tenant};
 use crate::error::Kind;
 use crate::store::access::{NewKey, Scope};
 
-#[tokio::test]
-async fn a_key_opens_its_tenant_and_scopes_and_nothing_else() {
-    let bench = Bench::new().await;
+pub(super) async fn a_key_opens_its_tenant_and_scopes_and_nothing_else(bench: Bench) {
     let owner = tenant("acme");
     let scopes = vec![Scope::Query, Scope::CorpusRead];
     let new = NewKey { name: Some("前端".to_owned()), scopes: scopes.clone(), expires_at: None };
@@ -32,9 +30,7 @@ async fn a_key_opens_its_tenant_and_scopes_and_nothing_else() {
     }
 }
 
-#[tokio::test]
-async fn the_secret_is_nowhere_on_disk() {
-    let bench = Bench::new().await;
+pub(super) async fn the_secret_is_nowhere_on_disk(bench: Bench) {
     let new = NewKey { scopes: vec![Scope::Query], ..NewKey::default() };
     let secret = bench.store.create_key(&tenant("acme"), new).await.unwrap().secret;
     bench.store.close().await;
@@ -48,9 +44,7 @@ async fn the_secret_is_nowhere_on_disk() {
     }
 }
 
-#[tokio::test]
-async fn expired_and_revoked_keys_open_nothing() {
-    let bench = Bench::new().await;
+pub(super) async fn expired_and_revoked_keys_open_nothing(bench: Bench) {
     let owner = tenant("acme");
     let key = |expires_at| NewKey { name: None, scopes: vec![Scope::Query], expires_at };
     let now = OffsetDateTime::now_utc();

@@ -1,8 +1,14 @@
-//! The store on a real SQLite file and real shards, crashes included.
+//! The store on a real SQLite file, on a real PostgreSQL where there is one for tests, and with
+//! real shards, crashes included.
 
+mod concurrent;
 mod corpus;
 mod crash;
+mod databases;
 mod keys;
+#[expect(dead_code, reason = "the tests over HTTP use all of it")]
+#[path = "../../../tests/support/postgres.rs"]
+mod schema;
 
 use std::path::Path;
 
@@ -14,14 +20,82 @@ use super::corpus::{
 };
 use super::vectors::Vectors;
 use super::{Store, TenantId};
+use crate::config::database::DatabaseUrl;
+use schema::Schema;
 
 pub(super) const DIMENSION: usize = 4;
 
-/// A store with its index in a directory that goes with it.
+/// A store with its index in a directory that goes with it, and the schema with it too.
 pub(super) struct Bench {
     pub(super) store: Store,
     pub(super) vectors: Vectors,
     pub(super) directory: TempDir,
+    schema: Option<Schema>,
+}
+
+/// Each test runs on SQLite, and on PostgreSQL where there is a server for tests.
+macro_rules! on_each_database {
+    ($($room:ident: $($test:ident),+ $(,)?;)+) => {
+        mod sqlite {
+            $(mod $room {
+                $(#[tokio::test]
+                async fn $test() {
+                    super::super::$room::$test(super::super::Bench::new().await).await;
+                })+
+            })+
+        }
+
+        mod postgres {
+            $(mod $room {
+                $(#[tokio::test]
+                async fn $test() {
+                    if let Some(bench) = super::super::Bench::on_postgres().await {
+                        super::super::$room::$test(bench).await;
+                    }
+                })+
+            })+
+        }
+    };
+}
+
+on_each_database! {
+    concurrent:
+        one_of_many_calls_makes_a_collection,
+        no_upload_is_forgotten_by_a_deletion_beside_it,
+        who_follows_a_list_misses_nothing,
+        writers_of_one_document_leave_one_version;
+    corpus:
+        an_upload_becomes_searchable_and_its_task_follows,
+        the_same_document_twice_is_no_work,
+        a_replaced_document_answers_with_its_old_chunks_until_the_new_are_in,
+        work_on_a_version_that_was_replaced_is_refused,
+        a_failed_document_fails_its_task_with_the_reason,
+        an_empty_document_needs_no_index,
+        a_deleted_document_is_hidden_at_once_and_its_id_can_come_back,
+        deleting_before_indexing_ends_the_task,
+        a_deleted_collection_frees_its_name_and_leaves_nothing,
+        tenants_with_the_same_names_never_meet,
+        lists_come_in_pages,
+        a_collection_keeps_its_embedder,
+        hostile_names_are_refused,
+        vectors_of_the_wrong_shape_are_refused_before_anything_is_written,
+        a_glossary_is_replaced_as_a_whole;
+    crash:
+        an_accepted_document_survives_a_crash_at_every_step,
+        many_crashes_in_the_middle_of_indexing_lose_nothing,
+        an_index_that_was_lost_is_noticed_and_filled_again,
+        a_shard_that_does_not_load_is_moved_aside_and_rebuilt,
+        a_rebuild_that_fails_leaves_the_old_index,
+        a_second_process_is_kept_out;
+    databases:
+        a_text_with_a_nul_is_no_fault,
+        readers_cannot_write,
+        the_average_length_of_chunks_is_kept,
+        an_index_stays_with_its_database;
+    keys:
+        a_key_opens_its_tenant_and_scopes_and_nothing_else,
+        the_secret_is_nowhere_on_disk,
+        expired_and_revoked_keys_open_nothing;
 }
 
 pub(super) fn tenant(name: &str) -> TenantId {
@@ -66,20 +140,28 @@ pub(super) fn chunks_of(document: &QueuedDocument) -> Vec<NewChunk> {
 
 impl Bench {
     pub(super) async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
+        Self::open(tempfile::tempdir().unwrap(), None).await
+    }
+
+    /// None where there is no server for tests.
+    pub(super) async fn on_postgres() -> Option<Self> {
+        let schema = Schema::create().await?;
+        Some(Self::open(tempfile::tempdir().unwrap(), Some(schema)).await)
+    }
+
+    async fn open(directory: TempDir, schema: Option<Schema>) -> Self {
+        let url = schema.as_ref().map(|schema| DatabaseUrl::new(schema.url()));
+        let store = Store::open(directory.path(), &url.unwrap_or_default()).await.unwrap();
         let vectors = Vectors::open(directory.path()).unwrap();
-        Self { store, vectors, directory }
+        Self { store, vectors, directory, schema }
     }
 
     /// What another process finds after this one was killed: the files as they are now, with
-    /// nothing flushed or closed.
+    /// nothing flushed or closed, and whatever PostgreSQL has.
     pub(super) async fn crash(self) -> Self {
         let directory = tempfile::tempdir().unwrap();
         copy_tree(self.directory.path(), directory.path());
-        let store = Store::open(directory.path()).await.unwrap();
-        let vectors = Vectors::open(directory.path()).unwrap();
-        Self { store, vectors, directory }
+        Self::open(directory, self.schema).await
     }
 
     pub(super) async fn collection(&self, owner: &TenantId, name: &str) -> Collection {
@@ -106,6 +188,14 @@ impl Bench {
         for document in self.store.queued_documents(100).await.unwrap() {
             let chunks = chunks_of(&document);
             assert!(self.store.replace_chunks(&document.tenant, &document, chunks).await.unwrap());
+        }
+    }
+
+    /// The same beside other writers, who may have been faster.
+    pub(super) async fn ingest_what_is_left(&self) {
+        for document in self.store.queued_documents(100).await.unwrap() {
+            let chunks = chunks_of(&document);
+            self.store.replace_chunks(&document.tenant, &document, chunks).await.unwrap();
         }
     }
 

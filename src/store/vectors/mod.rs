@@ -66,7 +66,7 @@ impl Vectors {
     /// Takes possession of `<data_dir>/vectors` and finishes swaps that a crash cut short.
     /// `Conflict` when another process has it: two would tear the shards apart.
     pub fn open(data_dir: &Path) -> Result<Self> {
-        let directory = data_dir.join(INDEX_DIRECTORY);
+        let directory = directory(data_dir);
         fs_err::create_dir_all(&directory)?;
         let lock = File::create(directory.join(LOCK_FILE))?;
         match lock.try_lock() {
@@ -166,6 +166,20 @@ impl Vectors {
 
     fn lock_shards(&self) -> MutexGuard<'_, HashMap<i64, Arc<Shard>>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The directory of all indexes.
+pub(super) fn directory(data_dir: &Path) -> PathBuf {
+    data_dir.join(INDEX_DIRECTORY)
+}
+
+/// Whether a directory of indexes has any: each is a folder in it.
+pub(super) fn holds_shards(directory: &Path) -> Result<bool> {
+    match fs_err::read_dir(directory) {
+        Ok(mut entries) => Ok(entries.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
