@@ -7,8 +7,9 @@ use include_dir::{Dir, include_dir};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::model::hub::{self, HubSettings, ModelRef};
 use crate::model::{Encoder, ModelFolder, Reranker};
-use crate::rewrite::Rewriter;
+use crate::rewrite::{LocalRewriter, RemoteRewriter, Rewriter};
 use crate::service::housekeeping::Housekeeper;
 use crate::service::ingest::Indexer;
 use crate::service::{Parts, Services};
@@ -38,10 +39,7 @@ impl App {
             vectors.warm_up()?;
             let embedder = find_model(&of_models, &of_models.embedder.model)?;
             let encoder = Encoder::start(&embedder, of_models.embedder.dimension)?;
-            let rewriter = match of_models.rewriter.model.as_str() {
-                "" => None,
-                name => Some(Rewriter::load(&find_model(&of_models, name)?)?),
-            };
+            let rewriter = rewriter(&of_models)?;
             let reranker = match of_models.reranker.model.as_str() {
                 "" => None,
                 name => Some(Reranker::start(&find_model(&of_models, name)?)?),
@@ -74,7 +72,21 @@ impl App {
     }
 }
 
-/// A model by name or path: a path, then `[models] dir`, then a starter of this binary.
+/// The rewriter that the settings ask for; a server goes before a local model.
+fn rewriter(config: &Config) -> Result<Option<Rewriter>> {
+    let settings = &config.rewriter;
+    if !settings.url.is_empty() {
+        return Ok(Some(Rewriter::Remote(RemoteRewriter::new(settings)?)));
+    }
+    if settings.model.is_empty() {
+        return Ok(None);
+    }
+    let local = LocalRewriter::load(&find_model(config, &settings.model)?)?;
+    Ok(Some(Rewriter::Local(Box::new(local))))
+}
+
+/// A model by name or path: a path, then `[models] dir`, then a starter of this binary, then the
+/// cache of pulled models. Nothing is fetched.
 ///
 /// # Errors
 /// `model_not_found` with the places that were looked at.
@@ -85,13 +97,17 @@ pub fn find_model(config: &Config, name: &str) -> Result<ModelFolder> {
             return ModelFolder::open(&path);
         }
     }
-    match STARTERS.get_dir(name) {
-        Some(starter) => ModelFolder::open(&unpack(starter, &config.data.dir)?),
-        None => Err(Error::not_found(
-            "model_not_found",
-            format!("no model `{name}`: neither a path nor {}", by_name.display()),
-        )),
+    if let Some(starter) = STARTERS.get_dir(name) {
+        return ModelFolder::open(&unpack(starter, &config.data.dir)?);
     }
+    let mut message = format!("no model `{name}`: neither a path nor {}", by_name.display());
+    if let Ok(pulled) = name.parse::<ModelRef>() {
+        if let Some(found) = hub::find(&HubSettings::from_environment(), &pulled) {
+            return found.open();
+        }
+        message = format!("{message}, nor pulled; run `querent models pull {name}`");
+    }
+    Err(Error::not_found("model_not_found", message))
 }
 
 /// Writes a starter below the data directory, once: a finished copy has its final name.

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use self::database::DatabaseConfig;
 use crate::error::{Error, Result};
 
+mod secret;
+
+pub use secret::Secret;
+
 /// Prefix of the environment variables; sections and keys are parted by two underscores.
 const ENVIRONMENT_PREFIX: &str = "QUERENT";
 /// Read from the working directory when no other file is named.
@@ -62,7 +66,8 @@ pub struct HttpConfig {
 pub struct LimitsConfig {
     /// Streams of events that are open at a time.
     pub max_streams: usize,
-    /// Requests that compute at a time; 0: twice the number of cores.
+    /// Requests that compute at a time; 0: twice the number of cores, and 32 times with
+    /// `[rewriter] url`.
     pub max_concurrent: usize,
     /// Tokens of the requests that compute, estimated from the length of their bodies.
     pub max_tokens_in_flight: usize,
@@ -84,8 +89,19 @@ pub struct ModelsConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewriterConfig {
-    /// A name in `[models] dir`, or a path; empty for none.
+    /// A name in `[models] dir`, a path, or a pulled `ORG/NAME[@rev]`; empty for none.
     pub model: String,
+    /// An OpenAI-compatible server that rewrites instead of `model`, with or without `/v1`; empty
+    /// for none.
+    pub url: String,
+    /// Sent to that server as a bearer token; empty for none.
+    pub api_key: Secret,
+    /// The model's name at that server.
+    pub remote_model: String,
+    /// History given to that server, in tokens by a rough estimate.
+    pub context_tokens: usize,
+    /// Requests to that server at once; one more is answered without it.
+    pub max_concurrent: usize,
     /// Answers kept; 0 keeps none.
     pub cache_entries: u64,
     pub cache_seconds: u64,
@@ -195,6 +211,11 @@ impl Default for Config {
             models: ModelsConfig { dir: "models".into() },
             rewriter: RewriterConfig {
                 model: "starter-rewriter".into(),
+                url: String::new(),
+                api_key: Secret::default(),
+                remote_model: String::new(),
+                context_tokens: 2_048,
+                max_concurrent: 64,
                 cache_entries: 10_000,
                 cache_seconds: 600,
             },
@@ -267,7 +288,23 @@ impl Config {
         if self.http.max_body_bytes == 0 || self.http.max_connections == 0 {
             return Err(unusable("[http] max_body_bytes and max_connections must be above 0"));
         }
+        self.rewriter.check()?;
         Ok(self)
+    }
+}
+
+impl RewriterConfig {
+    fn check(&self) -> Result<()> {
+        if self.url.is_empty() {
+            return Ok(());
+        }
+        if self.remote_model.is_empty() {
+            return Err(unusable("[rewriter] url needs remote_model, the model's name there"));
+        }
+        if self.max_concurrent == 0 {
+            return Err(unusable("[rewriter] max_concurrent must be above 0"));
+        }
+        Ok(())
     }
 }
 
@@ -301,6 +338,7 @@ mod tests {
             ("[ingest]\nchunk_tokens = 3\n", "chunk_tokens"),
             ("[http]\nport = 'x'\n", "port"),
             ("[database]\nurl = 'mysql://db/q'\n", "mysql://db/q"),
+            ("[rewriter]\nurl = 'http://127.0.0.1:1'\n", "remote_model"),
         ] {
             let error = load(toml).unwrap_err();
             assert!(error.to_string().contains(named), "{toml}: {error}");

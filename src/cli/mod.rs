@@ -101,7 +101,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Search(args) => ask::search(config, global, args).await,
         Role::Ingest(args) => ingest::run(config, global, args).await,
         Role::Keys(role) => keys::run(&config, global, role).await,
-        Role::Models(role) => models::run(&config, global, role),
+        Role::Models(role) => models::run(&config, global, role).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
         Role::Doctor => {

@@ -15,13 +15,22 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A bar over `n_steps`; it draws nothing where stderr is no terminal.
 pub fn bar(n_steps: u64, what: &str) -> ProgressBar {
+    drawn(n_steps, what, "{msg} {wide_bar} {pos}/{len} {eta}")
+}
+
+/// A bar over bytes whose number is not known yet.
+pub fn byte_bar(what: &str) -> ProgressBar {
+    drawn(0, what, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+}
+
+fn drawn(n_steps: u64, what: &str, template: &str) -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(n_steps), target);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar.set_message(what.to_owned());

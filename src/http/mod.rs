@@ -93,7 +93,8 @@ pub fn router(services: Arc<Services>, settings: HttpSettings) -> Router {
     let api = document::complete(api);
     let guard = Guard::new(services.store().clone(), &api, settings.dev);
     let streams = Streams::new(settings.limits.max_streams);
-    let shed = Shed::new(&settings.limits, settings.max_body_bytes, &api);
+    let is_remote = !services.config().rewriter.url.is_empty();
+    let shed = Shed::new(&settings.limits, settings.max_body_bytes, is_remote, &api);
     let state =
         AppState { services, document: ApiDocument::new(&api), streams, shed: shed.clone() };
     layered(routes.merge(ops::docs()).with_state(state), guard, shed, &settings)

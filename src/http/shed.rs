@@ -29,6 +29,7 @@ const BYTES_PER_TOKEN: usize = 4;
 const KIB: usize = 1_024;
 /// Requests at a time for each core, when the settings leave it open.
 const PER_CORE: usize = 2;
+const PER_CORE_REMOTE: usize = 32;
 
 /// The budgets of this server.
 #[derive(Clone)]
@@ -77,10 +78,18 @@ impl Entry {
 }
 
 impl Shed {
-    pub fn new(limits: &LimitsConfig, max_body_bytes: usize, api: &OpenApi) -> Self {
+    /// With a rewriter elsewhere requests wait for it more than they compute, so more of them
+    /// are admitted.
+    pub fn new(
+        limits: &LimitsConfig,
+        max_body_bytes: usize,
+        is_rewriter_remote: bool,
+        api: &OpenApi,
+    ) -> Self {
         let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let per_core = if is_rewriter_remote { PER_CORE_REMOTE } else { PER_CORE };
         let n_requests = match limits.max_concurrent {
-            0 => n_cores.saturating_mul(PER_CORE).max(4),
+            0 => n_cores.saturating_mul(per_core).max(4),
             n => n,
         };
         let most = |n: usize| n.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
@@ -205,7 +214,7 @@ mod tests {
             queue_ms: 5,
             ..crate::config::Config::default().limits
         };
-        Shed::new(&limits, 1_000_000, &crate::http::openapi())
+        Shed::new(&limits, 1_000_000, false, &crate::http::openapi())
     }
 
     #[tokio::test]

@@ -55,7 +55,7 @@ impl TestApp {
         let api = serde_json::from_value(description).unwrap();
         let guard = Guard::new(store.clone(), &api, dev);
         let settings = settings(dev);
-        let shed = Shed::new(&settings.limits, MAX_BODY_BYTES, &api);
+        let shed = Shed::new(&settings.limits, MAX_BODY_BYTES, false, &api);
         Self { router: layered(routes(), guard, shed, &settings), store, _dir: dir }
     }
 

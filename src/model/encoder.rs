@@ -17,6 +17,7 @@ use tokenizers::{PaddingDirection, PaddingParams, Tokenizer, TruncationParams};
 use tokio::sync::oneshot;
 
 use super::files::ModelFolder;
+use super::memory;
 use super::qwen::{Qwen, Segment};
 use crate::error::{Error, Kind, Result};
 
@@ -86,6 +87,8 @@ impl Encoder {
     /// # Errors
     /// `model_…` codes for a folder that cannot be used.
     pub fn start(folder: &ModelFolder, dimension: Option<usize>) -> Result<Self> {
+        // fastembed's copy and ours.
+        memory::check(folder, 2, 0)?;
         let card = folder.card()?;
         let embedding_tokenizer = tokenizer(folder, card.passage_tokens)?;
         let mut counter = embedding_tokenizer.clone();

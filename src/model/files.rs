@@ -8,6 +8,7 @@ use candle_core::Device;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::memory;
 use super::qwen::{DenseWeights, GgufWeights, Qwen, QwenConfig};
 use crate::error::{Error, Result};
 
@@ -16,11 +17,16 @@ const DATA_ENDINGS: [&str; 4] = ["safetensors", "gguf", "json", "jinja"];
 /// A rotary table beyond this would cost more memory than a rewriter's window is worth.
 const MAX_WINDOW: usize = 32_768;
 
+/// Tokens of one row that there must be room for.
+const ROW_TOKENS: usize = 2_048;
+
 /// A folder with one model: Hugging Face's layout, or one GGUF file with or without its tokenizer.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
     dir: PathBuf,
     gguf: Option<PathBuf>,
+    /// The id of a model whose folder is not called after it.
+    id: Option<String>,
 }
 
 /// How a rewriter wants its conversation: in `querent.json` beside the weights.
@@ -60,27 +66,42 @@ impl ModelFolder {
     pub fn open(path: &Path) -> Result<Self> {
         if path.extension().is_some_and(|ending| ending == "gguf") && path.is_file() {
             let dir = path.parent().unwrap_or(Path::new(".")).to_owned();
-            return Ok(Self { dir, gguf: Some(path.to_owned()) });
+            return Ok(Self { dir, gguf: Some(path.to_owned()), id: None });
         }
         if path.join("config.json").is_file() {
-            return Ok(Self { dir: path.to_owned(), gguf: None });
+            return Ok(Self { dir: path.to_owned(), gguf: None, id: None });
         }
         let mut ggufs = files_ending(path, "gguf")?;
         match (ggufs.pop(), ggufs.is_empty()) {
-            (Some(gguf), true) => Ok(Self { dir: path.to_owned(), gguf: Some(gguf) }),
+            (Some(gguf), true) => Ok(Self { dir: path.to_owned(), gguf: Some(gguf), id: None }),
             (Some(_), false) => Err(unusable(path, "several GGUF files; name the one to use")),
             (None, _) => Err(unusable(path, "no config.json and no GGUF file")),
         }
     }
 
-    /// The folder's own name.
+    /// The same model under another id than its folder gives it.
+    pub fn with_id(self, id: String) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// The folder's own name, or the file's without its ending.
     pub fn name(&self) -> String {
-        let named = self.gguf.as_ref().map_or(self.dir.as_path(), |gguf| gguf.as_path());
-        named.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        if let Some((name, _)) = self.id.as_deref().and_then(|id| id.rsplit_once('@')) {
+            return name.to_owned();
+        }
+        // A folder has no ending: `Qwen2.5-0.5B` is a name.
+        let name = match &self.gguf {
+            Some(gguf) => gguf.file_stem(),
+            None => self.dir.file_name(),
+        };
+        name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// `name@version`, as answers name a model.
     pub fn id(&self) -> Result<String> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
         Ok(format!("{}@{}", self.name(), self.card()?.version))
     }
 
@@ -153,15 +174,35 @@ impl ModelFolder {
         }
     }
 
+    /// How many data files there are, and their bytes.
+    pub fn extent(&self) -> Result<(usize, u64)> {
+        let files = importable(self)?;
+        let lengths = files.iter().map(|file| Ok(fs_err::metadata(file)?.len()));
+        Ok((files.len(), lengths.sum::<Result<u64>>()?))
+    }
+
+    /// Whether what is here looks like a whole model of a served family, without reading weights.
+    pub fn is_servable(&self) -> bool {
+        let has_tokenizer = self.gguf.is_some() || self.path("tokenizer.json").is_file();
+        has_tokenizer && self.config(&Device::Cpu).is_ok() && memory::footprint(self).is_ok()
+    }
+
     /// Loads the weights into the Qwen that serves and trains.
+    ///
+    /// # Errors
+    /// `model_memory` when they do not fit, else what is wrong with them.
     pub fn load_qwen(&self, device: &Device) -> Result<Qwen> {
-        self.load(self.config(device)?, device)
+        let config = self.config(device)?;
+        let n_tokens = config.window.min(ROW_TOKENS);
+        memory::check(self, 1, memory::cache_bytes(&config, n_tokens))?;
+        self.load(config, device)
     }
 
     /// Loads the weights of an embedding model, which may come without an output matrix.
     pub fn load_headless_qwen(&self, device: &Device) -> Result<Qwen> {
         let mut config = self.config(device)?;
         config.tied_head = true;
+        memory::check(self, 1, 0)?;
         self.load(config, device)
     }
 

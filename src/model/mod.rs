@@ -4,6 +4,8 @@
 pub mod encoder;
 pub mod files;
 pub mod generator;
+pub mod hub;
+pub mod memory;
 pub mod qwen;
 pub mod reranker;
 pub mod sampling;

@@ -10,6 +10,7 @@ use tokenizers::Tokenizer;
 use tokio::sync::oneshot;
 
 use super::files::ModelFolder;
+use super::memory;
 use crate::error::{Error, Kind, Result};
 
 /// Longest query with its passage, in tokens.
@@ -35,6 +36,7 @@ impl Reranker {
     /// # Errors
     /// `model_…` codes for a folder that cannot be used.
     pub fn start(folder: &ModelFolder) -> Result<Self> {
+        memory::check(folder, 1, 0)?;
         let reranker = load(folder)?;
         let (waiting, jobs) = sync_channel::<Job>(MAX_WAITING);
         std::thread::Builder::new().name("querent-rerank".into()).spawn(move || {

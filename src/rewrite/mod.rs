@@ -16,6 +16,7 @@ pub mod listen;
 pub mod plan;
 pub mod prompt;
 pub mod reference;
+pub mod remote;
 pub mod rewriter;
 pub mod search;
 pub mod text;
@@ -26,7 +27,8 @@ use std::time::{Duration, Instant};
 pub use listen::{GateFinding, Heard, Listener};
 
 use conversation::{Action, Clarification, Conversation, Issue, SearchQuery};
-pub use rewriter::Rewriter;
+pub use remote::RemoteRewriter;
+pub use rewriter::{LocalRewriter, Rewriter};
 
 use crate::error::Error;
 use plan::Plan;
@@ -109,10 +111,7 @@ pub async fn rewrite(
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::warn!(error = %error, code = error.code, "rewrite failed");
-            let code = match error.code {
-                "rewriter_busy" | "rewrite_timeout" => error.code,
-                _ => "rewrite_failed",
-            };
+            let code = failure_code(&error);
             let mut answer = untouched(&conversation, options, "failed");
             answer.degraded.push(code);
             answer
@@ -150,10 +149,16 @@ async fn rewrite_in_time(
         match rewriter {
             None => degraded.push("rewriter_unavailable"),
             Some(rewriter) => {
-                let completion =
-                    rewriter.complete(&plan.conversation, options.deadline, listener).await?;
-                usage = completion.usage;
-                written = Some(completion.text);
+                match rewriter.complete(&plan.conversation, options.deadline, listener).await {
+                    Ok(completion) => {
+                        usage = completion.usage;
+                        written = Some(completion.text);
+                    }
+                    // What is left of the time would not be enough for anything else.
+                    Err(error) if error.code == "rewrite_timeout" => return Err(error),
+                    // The rules still know their part.
+                    Err(error) => degraded.push(without_model(&error)),
+                }
             }
         }
         spent.generate_ms = milliseconds(started.elapsed());
@@ -165,6 +170,25 @@ async fn rewrite_in_time(
     degraded.extend(refused.map(|violation| violation.code()));
     spent.check_ms = milliseconds(started.elapsed());
     Ok(Answer { outcome, degraded, spent, usage })
+}
+
+/// Notes that the model could not be had, and gives the code of it.
+fn without_model(error: &Error) -> &'static str {
+    let code = failure_code(error);
+    // A rewriter that is known to be away is reported when it goes, not at every request.
+    if error.code != remote::SKIPPED {
+        tracing::warn!(error = %error, code, "the rules answer without the rewriter");
+    }
+    code
+}
+
+/// The stable code in `degraded` of what went wrong.
+fn failure_code(error: &Error) -> &'static str {
+    match error.code {
+        "rewriter_busy" | "rewrite_timeout" | "rewriter_unavailable" => error.code,
+        remote::SKIPPED => "rewriter_unavailable",
+        _ => "rewrite_failed",
+    }
 }
 
 /// The query as it was asked.

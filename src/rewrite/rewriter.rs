@@ -1,4 +1,5 @@
-//! The local model as a rewriter: its folder, its tokenizer, its compute thread and its prompt.
+//! The rewriter, local or remote behind the same functions; and the local model as one: its
+//! folder, its tokenizer, its compute thread and its prompt.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -9,10 +10,13 @@ use super::Usage;
 use super::conversation::{Conversation, Glossary};
 use super::listen::{Heard, Listener};
 use super::prompt;
+use super::remote::RemoteRewriter;
 use super::text::to_simplified;
 use crate::error::{Error, Kind, Result};
 use crate::model::files::ModelCard;
 use crate::model::generator::{Event, Finish, Generated};
+use crate::model::memory;
+use crate::model::qwen::QwenConfig;
 use crate::model::{
     ChatTokenizer, GenerateRequest, Generator, GeneratorOptions, ModelFolder, PromptForm,
 };
@@ -27,8 +31,43 @@ const MIN_ROOM_TOKENS: usize = 192;
 /// Tokens set aside for instructions, facts and glossary.
 const PROMPT_OVERHEAD_TOKENS: usize = 640;
 
-/// A loaded rewriter.
-pub struct Rewriter {
+/// What writes: a model of this process, or a server elsewhere.
+pub enum Rewriter {
+    Local(Box<LocalRewriter>),
+    Remote(RemoteRewriter),
+}
+
+impl Rewriter {
+    /// `name@version`, or `remote:name`.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Local(local) => local.id(),
+            Self::Remote(remote) => remote.id(),
+        }
+    }
+
+    /// The model's reading of the query, unchecked. Dropping the future cancels the work.
+    pub async fn complete(
+        &self,
+        conversation: &Conversation,
+        deadline: Instant,
+        listener: Option<Listener<'_>>,
+    ) -> Result<Completion> {
+        match self {
+            Self::Local(local) => local.complete(conversation, deadline, listener).await,
+            Self::Remote(remote) => {
+                let completion = remote.complete(conversation, deadline).await?;
+                if let Some(listener) = listener {
+                    listener(Heard::Delta(completion.text.clone()));
+                }
+                Ok(completion)
+            }
+        }
+    }
+}
+
+/// A loaded model that rewrites.
+pub struct LocalRewriter {
     id: String,
     card: ModelCard,
     tokenizer: ChatTokenizer,
@@ -42,7 +81,7 @@ pub struct Completion {
     pub usage: Usage,
 }
 
-impl Rewriter {
+impl LocalRewriter {
     /// Loads a model folder and starts its compute thread.
     ///
     /// # Errors
@@ -63,10 +102,11 @@ impl Rewriter {
                 ),
             ));
         }
+        let max_rows = rows_in_memory(model.config());
         let generator = Generator::start(
             model,
             GeneratorOptions {
-                max_rows: MAX_ROWS,
+                max_rows,
                 max_waiting: MAX_WAITING,
                 shared_prefix,
                 stop_tokens: tokenizer.stop_tokens().to_vec(),
@@ -172,6 +212,14 @@ impl Rewriter {
     fn folding(&self, conversation: &Conversation) -> Option<Folding> {
         (self.card.prompt == PromptForm::Restore).then(|| Folding::of(conversation)).flatten()
     }
+}
+
+/// How many rows of full length half of the free memory holds: others need some of it too.
+fn rows_in_memory(config: &QwenConfig) -> usize {
+    let n_tokens = config.window.min(MAX_CONTEXT_TOKENS + PROMPT_OVERHEAD_TOKENS);
+    let of_row = memory::cache_bytes(config, n_tokens).max(1);
+    let Some(free) = memory::available_bytes() else { return MAX_ROWS };
+    usize::try_from(free / 2 / of_row).unwrap_or(MAX_ROWS).clamp(1, MAX_ROWS)
 }
 
 /// The tokens that every prompt of a form begins with: what two unlike conversations share.
