@@ -2,6 +2,7 @@
 //! < flags. Unknown keys are errors, so that a misspelt setting never passes in silence.
 
 pub mod database;
+pub mod origin;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub ingest: IngestConfig,
     pub log: LogConfig,
     pub feedback: FeedbackConfig,
+    pub metrics: MetricsConfig,
+    pub telemetry: TelemetryConfig,
 }
 
 /// `[data]`
@@ -188,6 +191,35 @@ pub struct FeedbackConfig {
     pub retention_days: u32,
 }
 
+/// `[metrics]`: Prometheus' metrics, on a listener of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// On an address that is not loopback, a key with the scope `metrics` is asked for.
+    pub host: String,
+    /// 0 for no metrics; 9464 is what exporters use.
+    pub port: u16,
+}
+
+/// `[telemetry]`: traces.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// A collector that takes OTLP over HTTP, such as `http://localhost:4318`; empty for none.
+    pub otlp_endpoint: String,
+    /// `name=value`, parted by commas, sent with every batch. Secret.
+    pub otlp_headers: String,
+    /// Share of the traces that begin here and are kept, 0 to 1.
+    pub sampling_ratio: f64,
+}
+
+impl std::fmt::Debug for TelemetryConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("TelemetryConfig");
+        shown.field("sampling_ratio", &self.sampling_ratio).finish_non_exhaustive()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -238,6 +270,13 @@ impl Default for Config {
             },
             log: LogConfig { queries: QueryLog::Off, retention_days: 30 },
             feedback: FeedbackConfig { keep_request: true, window_minutes: 60, retention_days: 0 },
+            // Off: two servers on one machine would want the same port.
+            metrics: MetricsConfig { host: "127.0.0.1".into(), port: 0 },
+            telemetry: TelemetryConfig {
+                otlp_endpoint: String::new(),
+                otlp_headers: String::new(),
+                sampling_ratio: 1.0,
+            },
         }
     }
 }
@@ -248,6 +287,12 @@ impl Config {
     /// # Errors
     /// `config` with the key and its place.
     pub fn load(file: Option<&Path>) -> Result<Self> {
+        let config: Self = Self::layers(file)?.try_deserialize().map_err(unusable)?;
+        config.checked()
+    }
+
+    /// The layers below the flags, each value with where it came from.
+    fn layers(file: Option<&Path>) -> Result<config::Config> {
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
         let builder = config::Config::builder()
             .add_source(config::Config::try_from(&Self::default()).map_err(unusable)?)
@@ -260,9 +305,7 @@ impl Config {
                     .separator("__")
                     .try_parsing(true),
             );
-        let merged = builder.build().map_err(unusable)?;
-        let config: Self = merged.try_deserialize().map_err(unusable)?;
-        config.checked()
+        builder.build().map_err(unusable)
     }
 
     /// The settings themselves when their values make sense together.
@@ -289,6 +332,9 @@ impl Config {
             return Err(unusable("[http] max_body_bytes and max_connections must be above 0"));
         }
         self.rewriter.check()?;
+        if !(0.0..=1.0).contains(&self.telemetry.sampling_ratio) {
+            return Err(unusable("[telemetry] sampling_ratio must be between 0 and 1"));
+        }
         Ok(self)
     }
 }

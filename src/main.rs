@@ -25,17 +25,21 @@ const DEFAULT_LOG: &str = "querent=info,qdrant_edge=error,warn";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = telemetry::start(DEFAULT_LOG, cli.global.log_json) {
-        return report(&error);
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return report(&error.into()),
+    // Without its threads there is no log either, and the exit code alone tells.
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
     };
-    match runtime.block_on(cli::run(cli)) {
+    let (json, traces) = (cli.global.log_json, cli.traces());
+    let telemetry = match telemetry::start(DEFAULT_LOG, json, &traces, runtime.handle()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return report(&error),
+    };
+    let code = match runtime.block_on(cli::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
-    }
+    };
+    telemetry.stop();
+    code
 }
 
 fn report(error: &querent::error::Error) -> ExitCode {

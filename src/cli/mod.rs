@@ -2,6 +2,8 @@
 
 mod ask;
 mod demo;
+mod doctor;
+mod health;
 mod ingest;
 mod keys;
 mod migrate;
@@ -18,6 +20,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::Result;
 use crate::store::TenantId;
+use crate::telemetry::traces::TraceSettings;
 
 /// Turns the ambiguous queries of a chat into faithful questions and ranked passages.
 #[derive(Debug, Parser)]
@@ -71,8 +74,26 @@ enum Role {
     Migrate,
     /// Print the OpenAPI document.
     Openapi,
-    /// Print the settings in force.
+    /// Print each setting with where it came from, and check that a server can run with them.
     Doctor,
+    /// Ask a server whether it is ready; the one of the settings by default.
+    Health { url: Option<String> },
+}
+
+impl Cli {
+    /// Where the traces of a role that serves go. Settings that do not load send none anywhere;
+    /// the role says what is wrong with them.
+    pub fn traces(&self) -> TraceSettings {
+        let serves = matches!(self.role, Role::Serve(_) | Role::Demo(_));
+        match self.global.load_config() {
+            Ok(Config { telemetry, .. }) if serves => TraceSettings {
+                endpoint: telemetry.otlp_endpoint,
+                headers: telemetry.otlp_headers,
+                sampling_ratio: telemetry.sampling_ratio,
+            },
+            _ => TraceSettings::default(),
+        }
+    }
 }
 
 impl Global {
@@ -93,7 +114,7 @@ impl Global {
 /// Runs the role that was asked for.
 pub async fn run(cli: Cli) -> Result<()> {
     let global = &cli.global;
-    let mut config = global.load_config()?;
+    let config = global.load_config()?;
     match cli.role {
         Role::Serve(args) => serve::run(config, args).await,
         Role::Demo(args) => demo::run(config, global, args).await,
@@ -104,10 +125,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Models(role) => models::run(&config, global, role).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
-        Role::Doctor => {
-            config.data.dir = std::path::absolute(&config.data.dir)?;
-            output::line(&serde_json::to_string_pretty(&config)?)
-        }
+        Role::Doctor => doctor::run(config, global).await,
+        Role::Health { url } => health::run(&config, url).await,
     }
 }
 

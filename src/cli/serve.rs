@@ -6,10 +6,11 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::with_app;
-use crate::config::Config;
+use crate::config::{Config, MetricsConfig};
 use crate::error::{Error, Result};
 use crate::http::{self, HttpSettings};
 use crate::service::Services;
+use crate::telemetry;
 use std::sync::Arc;
 
 /// Where to listen.
@@ -57,10 +58,8 @@ pub async fn until_stopped(services: &Arc<Services>, dev: bool) -> Result<()> {
     if dev {
         check_loopback(&settings.host)?;
     }
-    let listener =
-        TcpListener::bind((settings.host.as_str(), settings.port)).await.map_err(|error| {
-            Error::failed(&format!("listen on {}:{}", settings.host, settings.port), error)
-        })?;
+    let of_metrics = metrics_listener(&services.config().metrics).await?;
+    let listener = listen("http", &settings.host, settings.port).await?;
     let address = listener.local_addr()?;
     // A socket is a file: the usual limit of 1,024 is less than what is meant to be held open.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
@@ -72,7 +71,35 @@ pub async fn until_stopped(services: &Arc<Services>, dev: bool) -> Result<()> {
     }
     let settings = HttpSettings::new(settings, &services.config().limits, dev);
     let router = http::router(Arc::clone(services), settings.clone());
-    http::serve::serve(listener, router, settings, stopped()).await
+    let metrics = async {
+        match of_metrics {
+            None => Ok(()),
+            Some(listener) => {
+                let services = Arc::clone(services);
+                http::metrics::serve_metrics(listener, services, &settings, stopped()).await
+            }
+        }
+    };
+    let api = http::serve::serve(listener, router, settings.clone(), stopped());
+    tokio::try_join!(api, metrics).map(|_| ())
+}
+
+/// The listener of the metrics and the counting itself, when they are wanted.
+async fn metrics_listener(settings: &MetricsConfig) -> Result<Option<TcpListener>> {
+    if settings.port == 0 {
+        return Ok(None);
+    }
+    telemetry::metrics::install()?;
+    let listener = listen("metrics", &settings.host, settings.port).await?;
+    tracing::info!(address = %listener.local_addr()?, "metrics at /metrics");
+    Ok(Some(listener))
+}
+
+/// A listener, or an error that names the setting that asked for it.
+async fn listen(section: &str, host: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|error| Error::failed(&format!("listen on {host}:{port} ([{section}])"), error))
 }
 
 /// Without keys only this machine may call.

@@ -14,6 +14,8 @@ use tracing::{Instrument, Span};
 use super::problem::{Answer, Problem};
 use crate::error::{Error, Kind};
 use crate::store::new_id;
+use crate::telemetry::metrics;
+use crate::telemetry::traces::RequestSpan;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -32,9 +34,18 @@ pub async fn finish(request: Request, next: Next) -> Response {
     let request_id = request_id(request.headers());
     let instance: String = request.uri().path().chars().take(MAX_INSTANCE_CHARS).collect();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
-    let span =
-        tracing::info_span!("http_request", request_id, method = request.method().as_str(), route);
-    let response = next.run(request).instrument(span.clone()).await;
+    let labels = metrics::RequestLabels::new(request.method().as_str(), route);
+    let trace = RequestSpan::begin(labels.method(), route, request.headers());
+    let span = tracing::info_span!(
+        parent: trace.span(),
+        "http_request",
+        request_id,
+        trace_id = trace.trace_id(),
+        method = request.method().as_str(),
+        route
+    );
+    let traced = next.run(request).instrument(span.clone()).instrument(trace.span().clone());
+    let response = traced.await;
     let mut response = render(response, &request_id, &instance, &span);
     let total_ms = started.elapsed().as_secs_f64() * 1e3;
     tracing::info!(
@@ -43,6 +54,8 @@ pub async fn finish(request: Request, next: Next) -> Response {
         duration_ms = total_ms,
         "answered a request"
     );
+    trace.answered(response.status().as_u16());
+    labels.answered(response.status().as_u16(), started.elapsed());
     let timing = server_timing(response.extensions().get::<Stages>(), total_ms);
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -83,6 +96,7 @@ fn render(mut response: Response, request_id: &str, instance: &str, span: &Span)
         None if status.is_client_error() || status.is_server_error() => Problem::of_status(status),
         None => return response,
     };
+    metrics::refused(status.as_u16(), problem.code());
     if let Some(cause) = problem.cause() {
         if status.is_server_error() {
             tracing::error!(parent: span, code = problem.code(), error = cause, "request failed");

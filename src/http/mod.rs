@@ -22,6 +22,7 @@ mod extract;
 mod feedback;
 mod keys;
 mod layers;
+pub mod metrics;
 mod object;
 mod ops;
 mod pages;

@@ -18,6 +18,7 @@ use super::HttpSettings;
 use super::problem::{MEDIA_TYPE, Problem};
 use crate::error::{Error, Kind, Result};
 use crate::store::new_id;
+use crate::telemetry::metrics;
 
 /// Pauses after an error of the whole listener, such as too many open files.
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
@@ -110,7 +111,10 @@ impl Server {
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
             let (router, phase) = (self.router.clone(), self.phase.clone());
             tokio::spawn(connect(stream, router, self.header_timeout, phase, permit));
-        } else if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
+            return;
+        }
+        metrics::refused(503, "too_many_connections");
+        if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
             tokio::spawn(async move {
                 let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse(stream)).await;
                 drop(permit);

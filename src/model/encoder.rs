@@ -20,6 +20,7 @@ use super::files::ModelFolder;
 use super::memory;
 use super::qwen::{Qwen, Segment};
 use crate::error::{Error, Kind, Result};
+use crate::telemetry::metrics;
 
 /// Passage tokens embedded between two looks at the queue of queries.
 const SLICE_TOKENS: usize = 1_024;
@@ -65,6 +66,13 @@ struct Waiting {
     queries: VecDeque<Job>,
     passages: VecDeque<Job>,
     closed: bool,
+}
+
+impl Waiting {
+    fn report(&self) {
+        metrics::queue_depth("embed_query", self.queries.len());
+        metrics::queue_depth("embed_passage", self.passages.len());
+    }
 }
 
 #[derive(Default)]
@@ -146,6 +154,9 @@ impl Encoder {
     ///
     /// # Errors
     /// `embedder_busy` when too many wait, `internal` when the computation failed.
+    #[tracing::instrument(target = "otel", name = "embed", skip_all, fields(
+        gen_ai.operation.name = "embeddings", gen_ai.request.model = self.id
+    ))]
     pub async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
         if texts.is_empty() {
             return Ok(Vec::new());
@@ -170,6 +181,7 @@ impl Encoder {
                 ));
             }
             line.push_back(Job { texts, vectors: Vec::new(), reply });
+            waiting.report();
         }
         self.queue.changed.notify_one();
         answer.await.map_err(|source| Error::failed("embed", source))?
@@ -215,11 +227,15 @@ impl Worker {
             waiting.queries.retain(|job| !job.reply.is_closed());
             waiting.passages.retain(|job| !job.reply.is_closed());
             if !waiting.queries.is_empty() {
-                return Some((waiting.queries.drain(..).collect(), None));
+                let queries = waiting.queries.drain(..).collect();
+                waiting.report();
+                return Some((queries, None));
             }
             if let Some(job) = waiting.passages.pop_front() {
+                waiting.report();
                 return Some((Vec::new(), Some(job)));
             }
+            waiting.report();
             waiting = self.queue.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -250,12 +266,14 @@ impl Worker {
         let slice: Vec<&str> = job.texts[done..]
             .iter()
             .take_while(|text| {
-                let first = n_tokens == 0;
-                n_tokens += self.counter.encode_fast(text.as_str(), true).map_or(1, |e| e.len());
-                first || n_tokens <= SLICE_TOKENS
+                let n = self.counter.encode_fast(text.as_str(), true).map_or(1, |e| e.len());
+                let fits = n_tokens == 0 || n_tokens + n <= SLICE_TOKENS;
+                n_tokens += if fits { n } else { 0 };
+                fits
             })
             .map(String::as_str)
             .collect();
+        metrics::batch(n_tokens);
         match caught(|| Ok(self.embedding.embed(&slice)?)) {
             Err(message) => {
                 let _ = job.reply.send(Err(Error::internal(message)));
@@ -292,7 +310,9 @@ impl Worker {
             rest = later;
             let mut segments: Vec<Segment<'_>> =
                 pass.iter().map(|row| Segment { n_tokens: row.len(), cache: None }).collect();
-            let hidden = self.qwen.forward(&pass.concat(), &mut segments)?;
+            let packed = pass.concat();
+            metrics::batch(packed.len());
+            let hidden = self.qwen.forward(&packed, &mut segments)?;
             let mut end = 0;
             for row in pass {
                 end += row.len();

@@ -12,9 +12,12 @@ use tokio::sync::oneshot;
 use super::files::ModelFolder;
 use super::memory;
 use crate::error::{Error, Kind, Result};
+use crate::telemetry::metrics;
 
 /// Longest query with its passage, in tokens.
 const MAX_TOKENS: usize = 2_048;
+/// Its name among the metrics.
+const QUEUE: &str = "rerank";
 /// Requests that may wait.
 const MAX_WAITING: usize = 64;
 
@@ -41,6 +44,7 @@ impl Reranker {
         let (waiting, jobs) = sync_channel::<Job>(MAX_WAITING);
         std::thread::Builder::new().name("querent-rerank".into()).spawn(move || {
             while let Ok(job) = jobs.recv() {
+                metrics::queue_left(QUEUE);
                 if job.reply.is_closed() {
                     continue;
                 }
@@ -64,12 +68,15 @@ impl Reranker {
     }
 
     /// The probability that each passage answers the query, in the order of the passages.
+    #[tracing::instrument(target = "otel", name = "rerank", skip_all, fields(gen_ai.request.model = self.id))]
     pub async fn score(&self, query: String, passages: Vec<String>) -> Result<Vec<f32>> {
         if passages.is_empty() {
             return Ok(Vec::new());
         }
         let (reply, answer) = oneshot::channel();
+        metrics::queue_entered(QUEUE);
         self.waiting.try_send(Job { query, passages, reply }).map_err(|_| {
+            metrics::queue_left(QUEUE);
             Error::new(Kind::Busy, "reranker_busy", "too many requests wait for the reranker")
         })?;
         answer.await.map_err(|source| Error::failed("rerank", source))?

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+use tracing::field::Empty;
 
-use super::Services;
 use super::question::{
     ContextAnswer, Found, MatchedBy, Mode, Passage, Question, RewriteTimings, Rewritten, Search,
     SearchTimings, Step, StepListener,
 };
 use super::requests::Remembered;
+use super::{Services, measure};
 use crate::error::{Error, Kind, Result};
 use crate::retrieve::context::{PassageText, context};
 use crate::retrieve::{Leg, Lists, Probe, Ranked, Scope};
@@ -50,6 +51,10 @@ impl Services {
         Ok(rewritten)
     }
 
+    #[tracing::instrument(target = "otel", name = "rewrite", skip_all, fields(
+        gen_ai.operation.name = "chat", gen_ai.request.model = Empty, querent.rewrite.action = Empty,
+        gen_ai.usage.input_tokens = Empty, gen_ai.usage.output_tokens = Empty
+    ))]
     async fn rewritten_question(
         &self,
         tenant: &TenantId,
@@ -71,7 +76,7 @@ impl Services {
                 let finding = GateFinding { reason, issues, asks_model: false };
                 listener(Step::Rewriting(Heard::Gate(finding)));
             }
-            return Ok(self.rewritten(query, &answer, true, started));
+            return Ok(measure::rewritten(self.rewritten(query, &answer, true, started)));
         }
         let rewriter = self.rewriter.as_deref();
         let tell = listener.map(|listener| move |heard| listener(Step::Rewriting(heard)));
@@ -80,7 +85,7 @@ impl Services {
         if answer.degraded.is_empty() {
             self.rewrites.insert(key, Arc::clone(&answer)).await;
         }
-        Ok(self.rewritten(query, &answer, false, started))
+        Ok(measure::rewritten(self.rewritten(query, &answer, false, started)))
     }
 
     /// Rewrites and retrieves.
@@ -93,6 +98,10 @@ impl Services {
     }
 
     /// [`Self::search`] with its steps told to a listener.
+    #[tracing::instrument(target = "otel", name = "search", skip_all, fields(
+        gen_ai.operation.name = "retrieval", gen_ai.data_source.id = search.question.collection,
+        gen_ai.retrieval.documents = Empty
+    ))]
     pub async fn search_heard(
         &self,
         tenant: &TenantId,
@@ -139,7 +148,7 @@ impl Services {
         let mut degraded = rewritten.degraded.clone();
         degraded.extend(lists.degraded.iter().map(|code| (*code).to_owned()));
         degraded.dedup();
-        let found = Found {
+        let found = measure::found(Found {
             id: new_id("se"),
             rewritten,
             queries,
@@ -153,7 +162,7 @@ impl Services {
                 rerank_ms: milliseconds(rerank_time),
                 total_ms: milliseconds(started.elapsed()),
             },
-        };
+        });
         self.requests.remember(Remembered::of_search(tenant, &asked, &found));
         Ok(found)
     }

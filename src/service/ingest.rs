@@ -2,7 +2,7 @@
 //! at every point: what SQL has not marked as done is done again after a crash.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::retrieve::chunk::{Chunk, ChunkLimits, chunk};
 use crate::retrieve::parse::{ParsedDocument, parse};
 use crate::store::TenantId;
 use crate::store::corpus::{CollectionRef, NewChunk, QueuedDocument};
+use crate::telemetry::metrics::{self, Stage};
 
 /// Documents read before the outbox is emptied again.
 const DOCUMENTS_PER_ROUND: usize = 16;
@@ -208,7 +209,10 @@ impl Services {
             }
             Ok(chunk(&parsed, &id, limits, &|text| encoder.count_tokens(text)))
         };
-        match tokio::task::spawn_blocking(cut).await {
+        let started = Instant::now();
+        let chunks = tokio::task::spawn_blocking(cut).await;
+        metrics::stage(Stage::Parse, started.elapsed().as_secs_f64() * 1e3);
+        match chunks {
             Ok(chunks) => chunks,
             Err(error) if error.is_panic() => {
                 Err(Error::invalid("document_unreadable", "the document's markup cannot be read"))
@@ -227,10 +231,12 @@ impl Services {
             let deletes = pending.deletes.clone();
             let (vectors, of_tenant, of_collection) =
                 (Arc::clone(&self.retriever.vectors), tenant.clone(), collection.clone());
+            let started = Instant::now();
             let applied = blocking(move || {
                 vectors.apply(&of_tenant, &of_collection, &pending.upserts, &pending.deletes)
             })
             .await;
+            metrics::stage(Stage::Index, started.elapsed().as_secs_f64() * 1e3);
             match applied {
                 Err(error) if error.code == "index_unreadable" => {
                     self.rebuild(tenant, collection).await?;

@@ -6,6 +6,7 @@ pub mod collections;
 pub mod feedback;
 pub mod housekeeping;
 pub mod ingest;
+mod measure;
 pub mod question;
 pub mod requests;
 mod senses;

@@ -16,10 +16,10 @@ use super::{Store, vectors};
 use crate::config::database::DatabaseUrl;
 use crate::error::{Error, Kind, Result};
 
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-const DATABASE_FILE: &str = "querent.db";
+pub(super) const DATABASE_FILE: &str = "querent.db";
 /// In the index's directory: which database the index was derived from.
 const ORIGIN_FILE: &str = "database";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

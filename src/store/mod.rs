@@ -19,12 +19,14 @@ pub mod corpus;
 pub mod access;
 pub mod feedback;
 pub mod glossary;
+pub mod inspect;
 pub mod outbox;
 pub mod tasks;
 pub mod vectors;
 
 mod accept;
 mod database;
+mod backlog;
 mod documents;
 mod ingest;
 mod sql;

@@ -127,7 +127,7 @@ impl Server {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
-                    let _ = found.send(rest.split(' ').next().unwrap().to_owned());
+                    let _ = found.send(rest.split([' ', '"']).next().unwrap().to_owned());
                 }
                 let mut log = shared.lock().unwrap();
                 log.push_str(&line);

@@ -16,7 +16,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::qwen::{Qwen, RowCache, Segment};
 use super::sampling::Sampling;
 use crate::error::{Error, Kind, Result};
+use crate::telemetry::metrics;
 use row::Row;
+
+/// Its name among the metrics.
+const QUEUE: &str = "generate";
 
 /// What to generate from which tokens.
 #[derive(Debug, Clone)]
@@ -135,7 +139,9 @@ impl Generator {
             ));
         }
         let (events, receiver) = unbounded_channel();
-        self.waiting.try_send((request, events)).map_err(|error| match error {
+        metrics::queue_entered(QUEUE);
+        let sent = self.waiting.try_send((request, events));
+        sent.inspect_err(|_| metrics::queue_left(QUEUE)).map_err(|error| match error {
             TrySendError::Full(_) => Error::new(
                 Kind::Busy,
                 "rewriter_busy",
@@ -227,6 +233,7 @@ impl Scheduler {
     }
 
     fn admit(&mut self, request: GenerateRequest, events: UnboundedSender<Event>) {
+        metrics::queue_left(QUEUE);
         let capacity = request.prompt.len() + request.max_new_tokens;
         match self.prefix.cache_for(&self.model, &request.prompt, capacity) {
             Ok(cache) => self.rows.push(Row::new(request, events, cache)),
@@ -264,7 +271,9 @@ impl Scheduler {
             .zip(&feeds)
             .map(|(row, feed)| Segment { n_tokens: feed.len(), cache: Some(&mut row.cache) })
             .collect();
-        let hidden = self.model.forward(&feeds.concat(), &mut segments)?;
+        let packed = feeds.concat();
+        metrics::batch(packed.len());
+        let hidden = self.model.forward(&packed, &mut segments)?;
         drop(segments);
         let scores = self.scores(&hidden, &wanted)?;
         let mut scores = scores.chunks_exact(self.model.config().vocab_size);

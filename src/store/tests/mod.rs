@@ -2,6 +2,7 @@
 //! real shards, crashes included.
 
 mod concurrent;
+mod backlog;
 mod corpus;
 mod crash;
 mod databases;

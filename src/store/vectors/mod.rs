@@ -30,8 +30,8 @@ use super::TenantId;
 use super::corpus::CollectionRef;
 use crate::error::{Error, Kind, Result};
 
-const INDEX_DIRECTORY: &str = "vectors";
-const LOCK_FILE: &str = "lock";
+pub(super) const INDEX_DIRECTORY: &str = "vectors";
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// A chunk as the index takes it.
 #[derive(Debug, Clone, PartialEq)]
