@@ -52,7 +52,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digits).collect()
 }
 
-#[tokio::test]
+// The collector runs while the test waits for the server to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_search_is_a_trace_of_its_stages() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::default();
@@ -112,7 +113,8 @@ async fn a_search_is_a_trace_of_its_stages() {
     assert_eq!(headers["x-scope"], "harbour");
 }
 
-#[tokio::test]
+// The collector runs while the test waits for the server to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_that_is_not_sampled_is_not_sent() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::default();
