@@ -43,6 +43,63 @@ impl Collector {
     }
 }
 
+/// The parts of a protobuf message that have a length, with their numbers.
+fn parts(message: &[u8]) -> Vec<(u64, &[u8])> {
+    let varint = |at: &mut usize| {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = message[*at];
+            *at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    };
+    let (mut at, mut parts) = (0, Vec::new());
+    while at < message.len() {
+        let tag = varint(&mut at);
+        match tag & 7 {
+            0 => _ = varint(&mut at),
+            1 => at += 8,
+            2 => {
+                let length = usize::try_from(varint(&mut at)).unwrap();
+                parts.push((tag >> 3, &message[at..at + length]));
+                at += length;
+            }
+            _ => at += 4,
+        }
+    }
+    parts
+}
+
+/// A span's name with its own id and its parent's.
+type Spans = Vec<(String, Vec<u8>, Vec<u8>)>;
+
+impl Collector {
+    /// The spans of a trace.
+    fn spans(&self, trace: &[u8]) -> Spans {
+        let bodies: Vec<Bytes> =
+            self.0.lock().unwrap().iter().map(|(_, body)| body.clone()).collect();
+        let mut spans = Vec::new();
+        for body in &bodies {
+            let of_resources = parts(body).into_iter().flat_map(|(_, part)| parts(part));
+            let of_scopes = of_resources.filter(|(number, _)| *number == 2);
+            for (_, span) in of_scopes.flat_map(|(_, part)| parts(part)) {
+                let field = |wanted: u64| {
+                    let found = parts(span).into_iter().find(|(number, _)| *number == wanted);
+                    found.map(|(_, bytes)| bytes.to_vec()).unwrap_or_default()
+                };
+                if field(1) == trace {
+                    spans.push((String::from_utf8(field(5)).unwrap(), field(2), field(4)));
+                }
+            }
+        }
+        spans
+    }
+}
+
 fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
@@ -104,8 +161,18 @@ async fn a_search_is_a_trace_of_its_stages() {
     ] {
         assert!(holds(&sent, part.as_bytes()), "no {part}");
     }
-    assert!(holds(&sent, &unhex(TRACE_ID)), "the caller's trace is not continued");
-    assert!(holds(&sent, &unhex("00f067aa0ba902b7")), "the caller's span is not the parent");
+    let spans = collector.spans(&unhex(TRACE_ID));
+    let find = |wanted: &str| {
+        let found = spans.iter().find(|(name, _, _)| name == wanted);
+        found.unwrap_or_else(|| panic!("no span `{wanted}` of the caller's trace: {spans:?}"))
+    };
+    let (_, request, caller) = find("POST /v1/search");
+    assert_eq!(*caller, unhex("00f067aa0ba902b7"));
+    let (_, search, parent) = find("search");
+    assert_eq!(parent, request);
+    for stage in ["rewrite", "embed"] {
+        assert_eq!(&find(stage).2, search, "{stage}: {spans:?}");
+    }
     for secret in [CANARY, &key[3..]] {
         assert!(!holds(&sent, secret.as_bytes()), "{secret} is in the spans");
     }

@@ -75,7 +75,9 @@ impl Config {
     /// Every value that is no table, by its dotted key.
     fn leaves(&self) -> Result<serde_json::Map<String, Value>> {
         let mut leaves = serde_json::Map::new();
-        collect("", serde_json::to_value(self)?, &mut leaves);
+        // By way of text, so that 0.2 of 32 bits stays 0.2.
+        let tree = serde_json::from_str(&serde_json::to_string(self)?)?;
+        collect("", tree, &mut leaves);
         Ok(leaves)
     }
 }
@@ -232,6 +234,8 @@ mod tests {
         assert_eq!(origin("http.host"), Origin::Default);
         assert_eq!(origin("embedder.dimension"), Origin::Default);
         assert_eq!(origin("data.dir"), Origin::Flag);
+        let weight = settings.iter().find(|s| s.key == "retrieval.dense_weight").unwrap();
+        assert_eq!(weight.shown.to_string(), "0.2");
     }
 
     #[test]

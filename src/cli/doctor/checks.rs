@@ -42,7 +42,7 @@ pub async fn all(config: &Config) -> Result<Vec<Check>> {
     for (key, url) in &addresses {
         checks.extend(address::reachable(key, url).await);
     }
-    checks.extend([gpu(), clock(dir), open_files(config.http.max_connections)]);
+    checks.extend([gpu(), threads(), clock(dir), open_files(config.http.max_connections)]);
     Ok(checks)
 }
 
@@ -150,6 +150,25 @@ fn gpu() -> Check {
         }
         (false, false) => {
             Check::ok(name, "none, and no support compiled in: models run on the CPU")
+        }
+    }
+}
+
+/// Told nothing, the tensor library counts the processors at every multiplication.
+fn threads() -> Check {
+    let (name, variable) = ("threads", "RAYON_NUM_THREADS");
+    match std::env::var(variable) {
+        Ok(set) if set.parse::<usize>().is_ok_and(|n| n > 0) => {
+            Check::ok(name, format!("{variable} is {set}"))
+        }
+        _ => {
+            let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+            let advice = format!("set {variable}={n_threads} where the server is started");
+            Check::warn(
+                name,
+                format!("{variable} is not set, which costs time at every step"),
+                &advice,
+            )
         }
     }
 }
