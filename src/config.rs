@@ -155,6 +155,12 @@ pub struct IngestConfig {
     pub min_chunk_tokens: usize,
     pub overlap_tokens: usize,
     pub max_document_bytes: usize,
+    /// Documents read at once, each in a process of its own where the format is not trusted.
+    pub parsers: usize,
+    /// Most memory of such a process, beyond what it starts with.
+    pub parser_memory_bytes: u64,
+    /// Most computing time of such a process.
+    pub parser_cpu_seconds: u64,
 }
 
 /// `[log]`: what is kept of questions and answers in the database. The log on stderr never holds
@@ -267,6 +273,9 @@ impl Default for Config {
                 min_chunk_tokens: 96,
                 overlap_tokens: 0,
                 max_document_bytes: 8 * 1024 * 1024,
+                parsers: 2,
+                parser_memory_bytes: 512 * 1024 * 1024,
+                parser_cpu_seconds: 20,
             },
             log: LogConfig { queries: QueryLog::Off, retention_days: 30 },
             feedback: FeedbackConfig { keep_request: true, window_minutes: 60, retention_days: 0 },
@@ -328,6 +337,13 @@ impl Config {
                 "[ingest] chunk_tokens must be at least 16 and min_chunk_tokens not above it",
             ));
         }
+        let ingest = &self.ingest;
+        if ingest.parsers == 0 || ingest.parser_memory_bytes == 0 || ingest.parser_cpu_seconds == 0
+        {
+            return Err(unusable(
+                "[ingest] parsers, parser_memory_bytes and parser_cpu_seconds must be above 0",
+            ));
+        }
         if self.http.max_body_bytes == 0 || self.http.max_connections == 0 {
             return Err(unusable("[http] max_body_bytes and max_connections must be above 0"));
         }
@@ -382,6 +398,7 @@ mod tests {
             ("[http]\nprot = 1\n", "prot"),
             ("[retrieval]\nraw_weight = -1.0\n", "raw_weight"),
             ("[ingest]\nchunk_tokens = 3\n", "chunk_tokens"),
+            ("[ingest]\nparsers = 0\n", "parsers"),
             ("[http]\nport = 'x'\n", "port"),
             ("[database]\nurl = 'mysql://db/q'\n", "mysql://db/q"),
             ("[rewriter]\nurl = 'http://127.0.0.1:1'\n", "remote_model"),

@@ -22,6 +22,8 @@
 //!
 //! Ingest: `http/corpus` -> `service/collections` -> `store` (one transaction: the
 //! acknowledgement) -> `service/ingest` (parse, chunk, embed, chunks in SQL, then the index).
+//! What a stranger's file could subvert is parsed by this program again, as a child that has given
+//! up all it does not need (`retrieve/parse/parsers`, `confine`).
 //!
 //! # Invariants
 //!

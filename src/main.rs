@@ -25,6 +25,9 @@ const DEFAULT_LOG: &str = "querent=info,qdrant_edge=error,warn";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(code) = cli::run_alone(&cli) {
+        return code;
+    }
     // Without its threads there is no log either, and the exit code alone tells.
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
         return ExitCode::FAILURE;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{Global, output, progress, with_app};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::retrieve::parse::Format;
 use crate::service::Services;
 use crate::store::TenantId;
 use crate::store::corpus::NewDocument;
@@ -19,8 +20,8 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct IngestArgs {
-    /// Files (.md .markdown .txt .html .htm .jsonl .ndjson) or folders of them. A line of NDJSON
-    /// is `{"id"?, "title"?, "uri"?, "path"?, "text", "media_type"?, "metadata"?}`.
+    /// Files (.pdf .docx .md .markdown .txt .html .htm .jsonl .ndjson) or folders of them. A line
+    /// of NDJSON is `{"id"?, "title"?, "uri"?, "path"?, "text", "media_type"?, "metadata"?}`.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Made when it is not there.
@@ -124,16 +125,15 @@ fn read_folder(root: &Path, folder: &Path, documents: &mut Vec<NewDocument>) -> 
 /// What a file's ending says of it.
 enum FileKind {
     Lines,
-    Document(&'static str),
+    Document(Format),
 }
 
 fn kind_of(path: &Path) -> Option<FileKind> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "md" | "markdown" => Some(FileKind::Document("text/markdown")),
-        "txt" => Some(FileKind::Document("text/plain")),
-        "html" | "htm" => Some(FileKind::Document("text/html")),
-        "jsonl" | "ndjson" => Some(FileKind::Lines),
-        _ => None,
+    match path.extension()?.to_str()? {
+        extension if ["jsonl", "ndjson"].contains(&extension.to_ascii_lowercase().as_str()) => {
+            Some(FileKind::Lines)
+        }
+        extension => Format::of_extension(extension).map(FileKind::Document),
     }
 }
 
@@ -141,16 +141,19 @@ fn read_file(root: &Path, path: &Path, documents: &mut Vec<NewDocument>) -> Resu
     match kind_of(path) {
         None => Err(Error::invalid(
             "file_kind",
-            format!("{}: the ending is none of md, txt, html, jsonl, ndjson", path.display()),
+            format!(
+                "{}: the ending is none of pdf, docx, md, txt, html, jsonl, ndjson",
+                path.display()
+            ),
         )),
         Some(FileKind::Lines) => read_lines(path, documents),
-        Some(FileKind::Document(media_type)) => {
+        Some(FileKind::Document(format)) => {
             let id = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
             documents.push(NewDocument {
                 id: Some(id),
                 title: None,
                 uri: None,
-                media_type: media_type.into(),
+                media_type: format.media_type().into(),
                 content: fs_err::read(path)?,
                 metadata: Map::new(),
             });

@@ -9,16 +9,18 @@ mod keys;
 mod migrate;
 mod models;
 mod output;
+mod parse_document;
 mod progress;
 mod serve;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::TenantId;
 use crate::telemetry::traces::TraceSettings;
 
@@ -78,6 +80,9 @@ enum Role {
     Doctor,
     /// Ask a server whether it is ready; the one of the settings by default.
     Health { url: Option<String> },
+    /// Read one document, confined. The program calls itself this way.
+    #[command(hide = true)]
+    ParseDocument(parse_document::ParseDocumentArgs),
 }
 
 impl Cli {
@@ -111,6 +116,15 @@ impl Global {
     }
 }
 
+/// Runs a role that has the process for itself: no logs, no settings and no other thread. None
+/// when another role was asked for.
+pub fn run_alone(cli: &Cli) -> Option<ExitCode> {
+    match &cli.role {
+        Role::ParseDocument(args) => Some(parse_document::run(args)),
+        _ => None,
+    }
+}
+
 /// Runs the role that was asked for.
 pub async fn run(cli: Cli) -> Result<()> {
     let global = &cli.global;
@@ -127,6 +141,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
         Role::Doctor => doctor::run(config, global).await,
         Role::Health { url } => health::run(&config, url).await,
+        Role::ParseDocument(_) => Err(Error::internal("this role needs a process of its own")),
     }
 }
 

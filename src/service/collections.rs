@@ -2,7 +2,7 @@
 
 use super::Services;
 use crate::error::{Error, Kind, Result};
-use crate::retrieve::parse;
+use crate::retrieve::parse::Format;
 use crate::store::TenantId;
 use crate::store::corpus::{Accepted, Collection, NewCollection, NewDocument};
 
@@ -68,8 +68,7 @@ impl Services {
             );
             return Err(Error::new(Kind::TooLarge, "document_too_large", message));
         }
-        // An empty document of the type says whether the type is accepted.
-        parse::parse(&document.media_type, b"").map(|_| ())
+        Format::of_media_type(&document.media_type).map(|_| ())
     }
 
     pub async fn delete_document(

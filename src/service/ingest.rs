@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, stream};
+
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +13,6 @@ use super::Services;
 use crate::error::{Error, Kind, Result};
 use crate::model::TextKind;
 use crate::retrieve::chunk::{Chunk, ChunkLimits, chunk};
-use crate::retrieve::parse::{ParsedDocument, parse};
 use crate::store::TenantId;
 use crate::store::corpus::{CollectionRef, NewChunk, QueuedDocument};
 use crate::telemetry::metrics::{self, Stage};
@@ -38,7 +39,7 @@ impl Indexer {
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                let pause = match services.index_round().await {
+                let pause = match services.index_round(&stopped).await {
                     Ok(true) => continue,
                     Ok(false) => IDLE_LOOK,
                     Err(error) => {
@@ -56,7 +57,7 @@ impl Indexer {
         Self { stop, task }
     }
 
-    /// Ends the loop after the round that is under way.
+    /// Ends the loop after the document that is under way.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
@@ -124,12 +125,21 @@ impl Services {
         .await
     }
 
-    /// One round: some queued documents, then the outbox. True when there was work.
-    pub async fn index_round(&self) -> Result<bool> {
+    /// One round: some queued documents, then the outbox. True when there was work. Documents are
+    /// read ahead of their turn, so that one that takes its time holds up few others.
+    pub async fn index_round(&self, stop: &CancellationToken) -> Result<bool> {
         let documents = self.store().queued_documents(DOCUMENTS_PER_ROUND).await?;
         let mut worked = !documents.is_empty();
-        for document in documents {
-            self.index_document(document).await?;
+        let mut readings = stream::iter(documents)
+            .map(|document| self.start_reading(document).finish())
+            .buffered(self.config.ingest.parsers);
+        loop {
+            let read = tokio::select! {
+                read = readings.next() => read,
+                () = stop.cancelled() => return Ok(true),
+            };
+            let Some((document, chunks)) = read else { break };
+            self.index_document(document, chunks).await?;
         }
         for (tenant, collection) in self.store().collections_with_pending_index().await? {
             self.empty_outbox(&tenant, &collection).await?;
@@ -147,8 +157,12 @@ impl Services {
 
     /// Chunks with vectors for one document. A document at fault is marked failed with the
     /// reason; a failure of ours leaves it queued.
-    async fn index_document(&self, document: QueuedDocument) -> Result<()> {
-        match self.chunks_of(&document).await {
+    async fn index_document(
+        &self,
+        document: QueuedDocument,
+        chunks: Result<Vec<Chunk>>,
+    ) -> Result<()> {
+        match self.with_vectors(&document, chunks).await {
             Ok(chunks) => {
                 self.store().replace_chunks(&document.tenant, &document, chunks).await?;
             }
@@ -162,7 +176,11 @@ impl Services {
         Ok(())
     }
 
-    async fn chunks_of(&self, document: &QueuedDocument) -> Result<Vec<NewChunk>> {
+    async fn with_vectors(
+        &self,
+        document: &QueuedDocument,
+        chunks: Result<Vec<Chunk>>,
+    ) -> Result<Vec<NewChunk>> {
         if document.collection.embedder != self.retriever.encoder.id() {
             return Err(Error::invalid(
                 "collection_embedder",
@@ -173,7 +191,7 @@ impl Services {
                 ),
             ));
         }
-        let chunks = self.cut(document).await?;
+        let chunks = chunks?;
         let passages = chunks.iter().map(|chunk| format!("{}\n{}", chunk.title, chunk.text));
         let vectors = self.embed(TextKind::Passage, passages.collect()).await?;
         Ok(chunks
@@ -189,36 +207,30 @@ impl Services {
             .collect())
     }
 
-    /// Parses and cuts a document off the runtime's threads. A panic of a parser is the
-    /// document's fault, not the server's.
-    async fn cut(&self, document: &QueuedDocument) -> Result<Vec<Chunk>> {
+    /// Begins to parse and cut a document, off the runtime's threads.
+    fn start_reading(&self, mut document: QueuedDocument) -> Reading {
         let ingest = &self.config.ingest;
         let limits = ChunkLimits {
             max_tokens: ingest.chunk_tokens,
             min_tokens: ingest.min_chunk_tokens,
             overlap_tokens: ingest.overlap_tokens,
         };
-        let encoder = Arc::clone(&self.retriever.encoder);
-        let (media_type, content) = (document.media_type.clone(), document.content.clone());
-        let title = document.title.clone();
-        let id = document.id.clone();
-        let cut = move || -> Result<Vec<Chunk>> {
-            let mut parsed: ParsedDocument = parse(&media_type, &content)?;
-            if let Some(title) = title {
-                parsed.title = Some(title);
+        let (parsers, encoder) = (Arc::clone(&self.parsers), Arc::clone(&self.retriever.encoder));
+        let (id, media_type) = (document.id.clone(), document.media_type.clone());
+        let (title, uri) = (document.title.clone(), document.uri.clone());
+        let content = std::mem::take(&mut document.content);
+        let chunks = tokio::spawn(async move {
+            let started = Instant::now();
+            let mut parsed = parsers.parse(&media_type, content).await?;
+            metrics::stage(Stage::Parse, started.elapsed().as_secs_f64() * 1e3);
+            // A title that is only the name of the file gives way to the document's own.
+            if parsed.title.is_none() || title != uri {
+                parsed.title = title.or(parsed.title);
             }
-            Ok(chunk(&parsed, &id, limits, &|text| encoder.count_tokens(text)))
-        };
-        let started = Instant::now();
-        let chunks = tokio::task::spawn_blocking(cut).await;
-        metrics::stage(Stage::Parse, started.elapsed().as_secs_f64() * 1e3);
-        match chunks {
-            Ok(chunks) => chunks,
-            Err(error) if error.is_panic() => {
-                Err(Error::invalid("document_unreadable", "the document's markup cannot be read"))
-            }
-            Err(error) => Err(Error::failed("read a document", error)),
-        }
+            let cut = move || chunk(&parsed, &id, limits, &|text| encoder.count_tokens(text));
+            tokio::task::spawn_blocking(cut).await.map_err(lost)
+        });
+        Reading { document, chunks: AbortOnDrop(chunks) }
     }
 
     async fn empty_outbox(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<()> {
@@ -248,6 +260,37 @@ impl Services {
             self.store().purge_deleted(tenant, collection, &deletes).await?;
         }
     }
+}
+
+/// A document that is being read and cut.
+struct Reading {
+    document: QueuedDocument,
+    chunks: AbortOnDrop<Result<Vec<Chunk>>>,
+}
+
+impl Reading {
+    async fn finish(self) -> (QueuedDocument, Result<Vec<Chunk>>) {
+        let Self { document, mut chunks } = self;
+        let read = (&mut chunks.0).await.unwrap_or_else(|error| Err(lost(error)));
+        (document, read)
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A panic over a document is the document's fault, not the server's.
+fn lost(error: tokio::task::JoinError) -> Error {
+    if error.is_panic() {
+        return Error::invalid("document_unreadable", "the document cannot be cut into passages");
+    }
+    Error::failed("read a document", error)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -11,6 +11,7 @@ pub mod question;
 pub mod requests;
 mod senses;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Encoder, TextKind};
+use crate::retrieve::parse::parsers::Parsers;
 use crate::retrieve::{Retriever, Weights};
 use crate::rewrite::{Answer, Rewriter};
 use crate::store::Store;
@@ -36,6 +38,7 @@ pub struct Services {
     requests: Requests,
     /// For the housekeeper to take.
     unwritten: Mutex<Option<mpsc::Receiver<Arc<Remembered>>>>,
+    parsers: Arc<Parsers>,
     /// Wakes the indexer.
     work: Arc<Notify>,
 }
@@ -73,7 +76,9 @@ impl Services {
             weights,
         };
         let (requests, unwritten) = Requests::new(&parts.config);
+        let parsers = Arc::new(Parsers::new(this_program(), &parts.config.ingest));
         Self {
+            parsers,
             config: parts.config,
             retriever,
             rewriter: parts.rewriter,
@@ -117,4 +122,12 @@ impl Services {
                 .caused_by(error)
         })
     }
+}
+
+/// This program, to be started again for what it does in a process of its own. On Linux the link
+/// leads to the very file that runs, even after another version has taken its place.
+fn this_program() -> PathBuf {
+    let link = PathBuf::from("/proc/self/exe");
+    let named = || std::env::current_exe().unwrap_or_else(|_| "querent".into());
+    if link.exists() { link } else { named() }
 }

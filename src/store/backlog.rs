@@ -22,11 +22,10 @@ pub struct Backlog {
 impl Store {
     /// Counts what waits. Only unfinished rows are looked at, which have indexes of their own.
     pub async fn backlog(&self) -> Result<Backlog> {
-        let (queued, oldest_queued): (i64, Option<i64>) = query_as(
-            "SELECT count(*), min(updated_at) FROM documents WHERE state = 'queued'",
-        )
-        .fetch_one(&self.reader)
-        .await?;
+        let (queued, oldest_queued): (i64, Option<i64>) =
+            query_as("SELECT count(*), min(updated_at) FROM documents WHERE state = 'queued'")
+                .fetch_one(&self.reader)
+                .await?;
         let (indexing, oldest_indexing): (i64, Option<i64>) = query_as(
             "SELECT count(*), min(updated_at) FROM documents
              WHERE state = 'indexing' AND row_id IN

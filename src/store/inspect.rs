@@ -78,10 +78,9 @@ async fn of_postgres(address: &str) -> Result<Option<Vec<(i64, Vec<u8>)>>> {
     let options = PgConnectOptions::from_str(address).map_err(opening)?;
     let connecting = tokio::time::timeout(PATIENCE, options.connect()).await;
     let mut connection = connecting.map_err(opening)?.map_err(opening)?;
-    let (is_there,): (bool,) =
-        sqlx::query_as("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-            .fetch_one(&mut connection)
-            .await?;
+    let (is_there,): (bool,) = sqlx::query_as("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await?;
     let applied = match is_there {
         true => Some(sqlx::query_as(APPLIED).fetch_all(&mut connection).await?),
         false => None,

@@ -25,8 +25,8 @@ pub mod tasks;
 pub mod vectors;
 
 mod accept;
-mod database;
 mod backlog;
+mod database;
 mod documents;
 mod ingest;
 mod sql;

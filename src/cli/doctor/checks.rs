@@ -94,9 +94,9 @@ fn free_bytes(dir: &Path) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-async fn database(dir: &Path) -> Check {
+async fn database(dir: &Path, url: &DatabaseUrl) -> Check {
     let name = "database";
-    match schema(dir).await {
+    match schema(dir, url).await {
         Ok(Schema::Missing) => Check::ok(name, "none yet; it is made at the first start"),
         Ok(Schema::Known { applied, outstanding: 0 }) => {
             Check::ok(name, format!("answers; all {applied} migrations are applied"))
@@ -116,7 +116,7 @@ async fn database(dir: &Path) -> Check {
         Err(error) => Check::fail(
             name,
             error.to_string(),
-            "restore querent.db from a backup, or look at its rights",
+            "look at `[database] url` and its server; for SQLite, at querent.db and its rights",
         ),
     }
 }

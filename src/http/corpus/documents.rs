@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::multipart::DocumentsForm;
 use super::upload::{DocumentsRequest, Upload};
 use crate::http::document::CORPUS;
 use crate::http::extract::{Path, Query};
@@ -87,8 +88,8 @@ pub enum DocumentStatusName {
 /// Uploads documents.
 ///
 /// The answer acknowledges them: from then on they survive a crash. They are searchable once
-/// their task has succeeded. NDJSON has one document a line. A document whose id is there already
-/// replaces it.
+/// their task has succeeded. NDJSON has one document a line. Files are PDF, Word (.docx), HTML,
+/// Markdown, plain text or NDJSON. A document whose id is there already replaces it.
 #[utoipa::path(
     post,
     path = "/v1/collections/{name}/documents",
@@ -97,7 +98,8 @@ pub enum DocumentStatusName {
     params(("name" = String, Path, description = "The collection")),
     request_body(content(
         (DocumentsRequest = "application/json"),
-        (String = "application/x-ndjson")
+        (String = "application/x-ndjson"),
+        (DocumentsForm = "multipart/form-data")
     )),
     responses((status = 202, description = "They are stored", body = AcceptedResponse))
 )]

@@ -4,6 +4,7 @@ pub mod documents;
 pub mod glossary;
 pub mod tasks;
 
+mod multipart;
 mod upload;
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The bodies of an upload: JSON with a list of documents, or NDJSON with one a line.
+//! The bodies of an upload: JSON with a list of documents, NDJSON with one a line, or files
+//! ([`super::multipart`]).
 
 use std::collections::HashMap;
 
@@ -10,14 +11,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::error::{Error, Kind, Result};
+use super::multipart;
+use crate::error::Result;
 use crate::http::checks::Checks;
 use crate::http::extract::{is_json, media_type, off_thread, parse_json, read_body, unsupported};
 use crate::http::object;
 use crate::http::problem::Problem;
 use crate::store::corpus::NewDocument;
 
-const MAX_DOCUMENTS: usize = 1_000;
+pub(super) const MAX_DOCUMENTS: usize = 1_000;
 const MAX_ID_CHARS: usize = 256;
 const MAX_TITLE_CHARS: usize = 1_000;
 const MAX_URI_CHARS: usize = 2_048;
@@ -64,6 +66,9 @@ pub struct DocumentInput {
     /// What filters can ask for.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
+    /// The content as it came in a file.
+    #[serde(skip)]
+    file: Option<Vec<u8>>,
 }
 
 /// The documents of a request, checked.
@@ -75,11 +80,17 @@ impl<S: Send + Sync> FromRequest<S> for Upload {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let media_type = media_type(request.headers());
         let read: fn(&[u8]) -> Result<Vec<DocumentInput>, Problem> = match media_type.as_str() {
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => read_lines,
+            lines if is_lines(lines) => read_lines,
             json if is_json(json) => read_list,
-            "multipart/form-data" => return Err(no_multipart().into()),
+            "multipart/form-data" => {
+                let headers = request.headers().clone();
+                let bytes = read_body(request).await?;
+                let read = move || Ok(Self(check(multipart::read(headers, bytes)?)?));
+                return off_thread(usize::MAX, read).await;
+            }
             other => {
-                return Err(unsupported(other, "application/json or application/x-ndjson").into());
+                let read = "application/json, application/x-ndjson or multipart/form-data";
+                return Err(unsupported(other, read).into());
             }
         };
         let bytes = read_body(request).await?;
@@ -87,12 +98,17 @@ impl<S: Send + Sync> FromRequest<S> for Upload {
     }
 }
 
+/// Whether the media type is NDJSON, which has several names and none that is registered.
+pub(super) fn is_lines(media_type: &str) -> bool {
+    ["application/x-ndjson", "application/ndjson", "application/jsonl"].contains(&media_type)
+}
+
 fn read_list(bytes: &[u8]) -> Result<Vec<DocumentInput>, Problem> {
     parse_json::<DocumentsRequest>(bytes).map(|request| request.documents)
 }
 
 /// Blank lines are skipped; a line that cannot be read is named.
-fn read_lines(bytes: &[u8]) -> Result<Vec<DocumentInput>, Problem> {
+pub(super) fn read_lines(bytes: &[u8]) -> Result<Vec<DocumentInput>, Problem> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     filled
@@ -135,6 +151,32 @@ fn check_ids(inputs: &[DocumentInput], checks: &mut Checks) {
 }
 
 impl DocumentInput {
+    /// A file. Its name says where it comes from, and stands for a title that it lacks.
+    pub(super) fn of_file(name: Option<String>, media_type: String, content: Vec<u8>) -> Self {
+        Self {
+            id: None,
+            title: name.clone(),
+            uri: name,
+            text: None,
+            content_base64: None,
+            media_type: Some(media_type),
+            metadata: None,
+            file: Some(content),
+        }
+    }
+
+    pub(super) fn set_id(&mut self, id: String) {
+        self.id = Some(id);
+    }
+
+    /// Adds what is said of all files; what the document says of itself stays.
+    pub(super) fn add_metadata(&mut self, shared: &Map<String, Value>) {
+        let own = self.metadata.get_or_insert_default();
+        for (key, value) in shared {
+            own.entry(key).or_insert_with(|| value.clone());
+        }
+    }
+
     fn check(self, place: &str, checks: &mut Checks) -> NewDocument {
         if let Some(title) = &self.title {
             checks.text(&format!("{place}/title"), title, MAX_TITLE_CHARS);
@@ -146,9 +188,15 @@ impl DocumentInput {
             checks.line(&format!("{place}/media_type"), media_type, MAX_MEDIA_TYPE_CHARS);
         }
         let media_type = self.media_type.filter(|media_type| !media_type.trim().is_empty());
-        let content = match (self.text, self.content_base64) {
-            (Some(text), None) => read_text(text, place, checks),
-            (None, Some(encoded)) => {
+        let content = match (self.text, self.content_base64, self.file) {
+            (_, _, Some(file)) => {
+                if file.is_empty() {
+                    checks.refuse(place, "is an empty file");
+                }
+                file
+            }
+            (Some(text), None, None) => read_text(text, place, checks),
+            (None, Some(encoded), None) => {
                 if media_type.is_none() {
                     checks
                         .refuse(format!("{place}/media_type"), "is missing: what is the content?");
@@ -184,14 +232,6 @@ fn read_base64(encoded: &str, place: &str, checks: &mut Checks) -> Vec<u8> {
         checks.refuse(format!("{place}/content_base64"), "is empty or not base64 (RFC 4648, §4)");
     }
     content
-}
-
-fn no_multipart() -> Error {
-    Error::new(
-        Kind::Unsupported,
-        "multipart_not_supported",
-        "Multipart uploads are not served yet; send JSON with `content_base64` and `media_type`.",
-    )
 }
 
 #[cfg(test)]

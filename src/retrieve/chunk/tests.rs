@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::retrieve::parse::{Heading, parse};
+use crate::retrieve::parse::{Format, Heading, parse};
 
 const LIMITS: ChunkLimits = ChunkLimits { max_tokens: 60, min_tokens: 12, overlap_tokens: 0 };
 
@@ -16,7 +16,7 @@ fn count(text: &str) -> usize {
 }
 
 fn chunk_markdown(markdown: &str, limits: ChunkLimits) -> Vec<Chunk> {
-    let document = parse("text/markdown", markdown.as_bytes()).unwrap();
+    let document = parse(Format::Markdown, markdown.as_bytes()).unwrap();
     let chunks = chunk(&document, "后备", limits, &count);
     check(&document, &chunks, limits, &count);
     chunks
@@ -240,7 +240,7 @@ fn random_documents_keep_every_promise() {
     ];
     let mut seed = 5_u64;
     for round in 0..600 {
-        let document = parse("text/markdown", random_markdown(&mut seed).as_bytes()).unwrap();
+        let document = parse(Format::Markdown, random_markdown(&mut seed).as_bytes()).unwrap();
         let counter = counters[round % 4];
         let max_tokens = 5 + next(&mut seed) % 120;
         let min_tokens = next(&mut seed) % 40;
@@ -279,7 +279,7 @@ fn counting_stays_proportional_to_the_text() {
         "# a\n".repeat(30_000),
     ];
     for source in sources {
-        let document = parse("text/markdown", source.as_bytes()).unwrap();
+        let document = parse(Format::Markdown, source.as_bytes()).unwrap();
         let (calls, bytes) = (Cell::new(0), Cell::new(0));
         let counter = |text: &str| {
             calls.set(calls.get() + 1);

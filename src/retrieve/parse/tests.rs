@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::*;
 
 fn markdown(text: &str) -> ParsedDocument {
-    parse("text/markdown", text.as_bytes()).unwrap()
+    parse(Format::Markdown, text.as_bytes()).unwrap()
 }
 
 fn html(text: &str) -> ParsedDocument {
-    parse("text/html; charset=utf-8", text.as_bytes()).unwrap()
+    parse(Format::Html, text.as_bytes()).unwrap()
 }
 
 #[test]
@@ -143,19 +143,25 @@ fn raw_html_tables_in_markdown_become_rows() {
 #[test]
 fn plain_text_keeps_its_lines() {
     let document =
-        parse("text/plain", "\u{feff}# 不是标题\r\n  缩进  \n\n\n\n末\0\n".as_bytes()).unwrap();
+        parse(Format::Text, "\u{feff}# 不是标题\r\n  缩进  \n\n\n\n末\0\n".as_bytes()).unwrap();
     assert_eq!(document.text, "# 不是标题\n  缩进\n\n末");
     assert_eq!((document.title, document.headings), (None, vec![]));
 }
 
 #[test]
 fn other_types_and_encodings_are_refused() {
-    let error = parse("application/pdf", b"%PDF").unwrap_err();
+    let error = Format::of_media_type("image/png").unwrap_err();
     assert_eq!((error.kind, error.code), (Kind::Unsupported, "document_media_type"));
-    assert!(error.message.contains("application/pdf") && error.message.contains("text/html"));
+    assert!(error.message.contains("image/png") && error.message.contains("text/html"));
+    assert_eq!(Format::of_media_type("TEXT/Plain; charset=utf-8").unwrap(), Format::Text);
+    for extension in ["txt", "MD", "htm", "pdf", "docx"] {
+        let format = Format::of_extension(extension).unwrap();
+        assert_eq!(Format::of_media_type(format.media_type()).unwrap(), format);
+    }
+    assert_eq!(Format::of_extension("doc"), None);
     let gbk = [0xd6, 0xd0, 0xce, 0xc4];
     for content in [&gbk[..], &[0xff, 0xfe, b'a', 0], b"ab\xc3"] {
-        let error = parse("TEXT/Plain", content).unwrap_err();
+        let error = parse(Format::Text, content).unwrap_err();
         assert_eq!((error.kind, error.code), (Kind::Invalid, "document_encoding"));
     }
 }
@@ -209,8 +215,8 @@ fn hostile_documents_take_neither_stack_nor_time() {
     assert_eq!(html(&unclosed).text, "");
     let read = move || {
         for source in &sources {
-            for media_type in ["text/markdown", "text/html", "text/plain"] {
-                parse(media_type, source.as_bytes()).unwrap();
+            for format in [Format::Markdown, Format::Html, Format::Text] {
+                parse(format, source.as_bytes()).unwrap();
             }
         }
     };

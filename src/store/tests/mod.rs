@@ -1,8 +1,8 @@
 //! The store on a real SQLite file, on a real PostgreSQL where there is one for tests, and with
 //! real shards, crashes included.
 
-mod concurrent;
 mod backlog;
+mod concurrent;
 mod corpus;
 mod crash;
 mod databases;
