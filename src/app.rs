@@ -12,6 +12,7 @@ use crate::model::{Encoder, ModelFolder, Reranker};
 use crate::rewrite::{LocalRewriter, RemoteRewriter, Rewriter};
 use crate::service::housekeeping::Housekeeper;
 use crate::service::ingest::Indexer;
+use crate::service::journal::{Journal, JournalWriter};
 use crate::service::{Parts, Services};
 use crate::store::Store;
 use crate::store::vectors::Vectors;
@@ -24,6 +25,7 @@ pub struct App {
     pub services: Arc<Services>,
     indexer: Indexer,
     housekeeper: Option<Housekeeper>,
+    journal_writer: JournalWriter,
 }
 
 impl App {
@@ -48,6 +50,7 @@ impl App {
         })
         .await?;
         store.claim_index().await?;
+        let (journal, journal_writer) = Journal::start(store.clone(), config.audit.days);
         let services = Arc::new(Services::new(Parts {
             config,
             store,
@@ -55,19 +58,21 @@ impl App {
             encoder: Arc::new(encoder),
             rewriter: rewriter.map(Arc::new),
             reranker: reranker.map(Arc::new),
+            journal,
         }));
         services.recover_index().await?;
         let indexer = Indexer::start(Arc::clone(&services));
         let housekeeper = Housekeeper::start(Arc::clone(&services));
-        Ok(Self { services, indexer, housekeeper })
+        Ok(Self { services, indexer, housekeeper, journal_writer })
     }
 
-    /// Finishes the indexer's round and closes the database.
+    /// Finishes the indexer's round, writes what is noted and closes the database.
     pub async fn shutdown(self) {
         self.indexer.stop().await;
         if let Some(housekeeper) = self.housekeeper {
             housekeeper.stop().await;
         }
+        self.journal_writer.stop().await;
         self.services.store().close().await;
     }
 }

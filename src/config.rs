@@ -38,6 +38,7 @@ pub struct Config {
     pub feedback: FeedbackConfig,
     pub metrics: MetricsConfig,
     pub telemetry: TelemetryConfig,
+    pub audit: AuditConfig,
 }
 
 /// `[data]`
@@ -67,6 +68,11 @@ pub struct HttpConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsConfig {
+    /// Requests in a minute of a key without a rate of its own, which it may also make at once;
+    /// 0 is none.
+    pub key_rate_per_minute: u32,
+    /// Requests at one time of a key without a limit of its own; 0 is none.
+    pub key_max_concurrent: u32,
     /// Streams of events that are open at a time.
     pub max_streams: usize,
     /// Requests that compute at a time; 0: twice the number of cores, and 32 times with
@@ -226,6 +232,14 @@ impl std::fmt::Debug for TelemetryConfig {
     }
 }
 
+/// `[audit]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// How long rows are kept.
+    pub days: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -240,6 +254,8 @@ impl Default for Config {
                 max_connections: 8_192,
             },
             limits: LimitsConfig {
+                key_rate_per_minute: 0,
+                key_max_concurrent: 0,
                 max_streams: 1_000,
                 max_concurrent: 0,
                 max_tokens_in_flight: 65_536,
@@ -286,6 +302,7 @@ impl Default for Config {
                 otlp_headers: String::new(),
                 sampling_ratio: 1.0,
             },
+            audit: AuditConfig { days: 90 },
         }
     }
 }

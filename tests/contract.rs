@@ -32,6 +32,8 @@ const UNKNOWN_KEY: &str = "qk_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 #[derive(Debug)]
 struct Operation {
     method: Method,
+    /// As it is published, with its parameters.
+    template: String,
     /// With names in place of its parameters.
     path: String,
     /// None: no key is needed. Empty: any key will do.
@@ -47,8 +49,7 @@ fn operations() -> Vec<Operation> {
     let description = description();
     let paths = description["paths"].as_object().unwrap().iter();
     let each = |(path, item): (&String, &Value)| {
-        let path = path.replace("{name}", "docs").replace("{id}", "nothing");
-        let item = item.as_object().unwrap().clone();
+        let (path, item) = (path.clone(), item.as_object().unwrap().clone());
         item.into_iter().map(move |(method, operation)| Operation::read(&method, &path, &operation))
     };
     let operations: Vec<Operation> = paths.flat_map(each).collect();
@@ -57,12 +58,13 @@ fn operations() -> Vec<Operation> {
 }
 
 impl Operation {
-    fn read(method: &str, path: &str, operation: &Value) -> Self {
+    fn read(method: &str, template: &str, operation: &Value) -> Self {
         let need = operation["security"][0].as_object().unwrap().get("key");
         let scopes = |need: &Value| serde_json::from_value(need.clone()).unwrap();
         Self {
             method: method.to_uppercase().parse().unwrap(),
-            path: path.to_owned(),
+            template: template.to_owned(),
+            path: template.replace("{name}", "docs").replace("{id}", "nothing"),
             scopes: need.map(scopes),
             has_body: operation["requestBody"].is_object(),
         }
@@ -136,6 +138,89 @@ async fn every_operation_asks_for_its_key() {
         assert!(secret.len() == 46 && !log.contains(&secret[3..]), "a key is in the log");
     }
     assert!(!log.contains(CANARY), "a body is in the log");
+}
+
+/// What a tenant has: a way to each thing that a path can name.
+struct Belongings {
+    task: String,
+    key: String,
+}
+
+impl Belongings {
+    async fn make(caller: &Caller) -> Self {
+        caller.make("theirs").await;
+        let upload = json!({"documents": [{"id": "page", "text": CANARY}]});
+        let accepted = caller.post("/v1/collections/theirs/documents", &upload).await;
+        let task = accepted.body["task"].as_str().unwrap().to_owned();
+        caller.wait_for(&task).await;
+        let key = caller.post("/admin/keys", &json!({"scopes": ["query"], "name": CANARY})).await;
+        Self { task, key: key.body["id"].as_str().unwrap().to_owned() }
+    }
+
+    /// The path of an operation that names what there is, and one that names what nobody has.
+    fn paths(&self, template: &str) -> (String, String) {
+        let id = match template {
+            "/v1/tasks/{id}" => &self.task,
+            "/admin/keys/{id}" => &self.key,
+            "/v1/collections/{name}/documents/{id}" => "page",
+            path if path.starts_with("/v1/collections/{name}") => "",
+            _ => panic!("{template}: say what of a tenant its parameters name"),
+        };
+        let existing = template.replace("{name}", "theirs").replace("{id}", id);
+        (existing, template.replace("{name}", "nobodys").replace("{id}", "nothing"))
+    }
+}
+
+/// A body that the operation understands.
+fn sound_body(operation: &Operation) -> Value {
+    match operation.template.rsplit('/').next() {
+        Some("documents") => json!({"documents": [{"text": "x"}]}),
+        Some("glossary") => json!({"terms": []}),
+        _ => json!({}),
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_things_are_as_if_they_were_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &[], &[]).await;
+    let key = |tenant: &str| create_key(dir.path(), tenant, &SCOPES.join(","), None);
+    let (owner, stranger) = (server.with_key(&key("harbour")), server.with_key(&key("orchard")));
+    let belongings = Belongings::make(&owner).await;
+    let ask = async |operation: &Operation, path: &str| {
+        let request = stranger.request(operation.method.clone(), path);
+        let body = sound_body(operation);
+        send(if operation.has_body { request.json(&body) } else { request }).await
+    };
+    let mut n_asked = 0;
+    for operation in operations().iter().filter(|operation| operation.template.contains('{')) {
+        let (existing, missing) = belongings.paths(&operation.template);
+        let (existing, missing) = (ask(operation, &existing).await, ask(operation, &missing).await);
+        // Whoever puts a collection makes one of its own, whatever others have.
+        let makes =
+            operation.method == Method::PUT && operation.template == "/v1/collections/{name}";
+        assert_eq!(existing.status, if makes { 201 } else { 404 }, "{operation:?}: {existing:?}");
+        assert_eq!(existing.status, missing.status, "{operation:?}");
+        assert_eq!(existing.body["code"], missing.body["code"], "{operation:?}");
+        assert!(!existing.body.to_string().contains(CANARY), "{existing:?}");
+        if makes {
+            for name in ["theirs", "nobodys"] {
+                let path = format!("/v1/collections/{name}");
+                assert_eq!(stranger.delete(&path).await.status, 204, "{path}");
+            }
+        }
+        n_asked += 1;
+    }
+    assert!(n_asked >= 11, "only {n_asked} operations have a parameter");
+    for list in ["/v1/collections", "/admin/keys"] {
+        let shown = stranger.get(list).await.body.to_string();
+        assert!(!shown.contains(CANARY) && !shown.contains("theirs"), "{shown}");
+    }
+    let kept = owner.get("/v1/collections/theirs/documents/page").await;
+    assert_eq!((kept.status, &kept.body["status"]), (200, &json!("indexed")), "{kept:?}");
+    let keys = owner.get("/admin/keys").await.body;
+    let key = keys["data"].as_array().unwrap().iter().find(|key| key["id"] == belongings.key);
+    assert_eq!(key.unwrap()["revoked_at"], Value::Null);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The command line: roles as subcommands, one file a role. Data to stdout, logs to stderr.
 
 mod ask;
+mod audit;
 mod demo;
 mod doctor;
 mod health;
@@ -69,6 +70,8 @@ enum Role {
     /// API keys.
     #[command(subcommand)]
     Keys(keys::KeysRole),
+    /// Print refused and administrative calls, newest first.
+    Audit(audit::AuditArgs),
     /// Local models.
     #[command(subcommand)]
     Models(models::ModelsRole),
@@ -136,6 +139,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Search(args) => ask::search(config, global, args).await,
         Role::Ingest(args) => ingest::run(config, global, args).await,
         Role::Keys(role) => keys::run(&config, global, role).await,
+        Role::Audit(args) => audit::run(&config, global, args).await,
         Role::Models(role) => models::run(&config, global, role).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),

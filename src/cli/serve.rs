@@ -69,7 +69,7 @@ pub async fn until_stopped(services: &Arc<Services>, dev: bool) -> Result<()> {
     if dev {
         tracing::warn!("--dev: every caller may do everything; no key is asked for");
     }
-    let settings = HttpSettings::new(settings, &services.config().limits, dev);
+    let settings = HttpSettings::new(services.config(), dev);
     let router = http::router(Arc::clone(services), settings.clone());
     let metrics = async {
         match of_metrics {

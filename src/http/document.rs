@@ -11,6 +11,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::guard::SCHEME;
+use super::idempotency;
 use super::problem::{self, ProblemDetails, ProblemField};
 
 pub const ASKING: &str = "asking";
@@ -49,6 +50,7 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
     add_key(components);
     add_problem(components);
+    idempotency::describe(&mut api);
     for item in api.paths.paths.values_mut() {
         for operation in operations(item) {
             let problem = RefOr::Ref(Ref::from_response_name("Problem"));

@@ -4,7 +4,8 @@
 //! `security(("key" = []))` for any valid key, `security(())` for nobody's business. The guard
 //! reads these declarations from the API's description and decides before a handler runs; a route
 //! that declares nothing is closed. A key that is unknown, malformed, expired, revoked or not
-//! there at all gives one and the same answer.
+//! there at all gives one and the same answer. A good key is then held to its [`Limits`], before
+//! its scopes are looked at and before a byte of a body is read; open routes have no limits.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,10 +21,14 @@ use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{OpenApi, security::SecurityRequirement};
 
+use super::HttpSettings;
+use super::limits::Limits;
 use super::ops::DOCS_PATHS;
 use super::problem::{Answer, Problem};
+use super::record::Identity;
 use crate::error::{Error, Kind, Result};
-use crate::store::access::{Principal, Scope};
+use crate::service::journal::Journal;
+use crate::store::access::{KeyLimits, Principal, Scope, prefix_of_secret};
 use crate::store::{Store, TenantId};
 
 /// Name of the security scheme in the API's description.
@@ -64,19 +69,26 @@ pub fn table(api: &OpenApi) -> BTreeMap<(String, String), Option<Access>> {
 #[derive(Debug)]
 pub struct Guard {
     store: Store,
+    journal: Journal,
+    limits: Limits,
     /// Everybody, in development mode.
     everybody: Option<Principal>,
     table: BTreeMap<(String, String), Option<Access>>,
 }
 
 impl Guard {
-    pub fn new(store: Store, api: &OpenApi, dev: bool) -> Self {
-        let everybody = TenantId::new(DEV_TENANT).ok().filter(|_| dev).map(|tenant| Principal {
+    pub fn new(store: Store, journal: Journal, api: &OpenApi, settings: &HttpSettings) -> Self {
+        let tenant = TenantId::new(DEV_TENANT).ok().filter(|_| settings.dev);
+        let everybody = tenant.map(|tenant| Principal {
             key_id: DEV_TENANT.to_owned(),
+            key_prefix: String::new(),
             tenant,
             scopes: Scope::ALL.to_vec(),
+            limits: KeyLimits::default(),
+            is_use_worth_noting: false,
         });
-        Self { store, everybody, table: table(api) }
+        let limits = Limits::new(settings.limits.clone());
+        Self { store, journal, limits, everybody, table: table(api) }
     }
 
     /// What the route declares for the method; a 405 when it is served, but not so.
@@ -119,13 +131,22 @@ pub async fn check(
         return Ok(next.run(request).await);
     }
     let principal = guard.principal(request.headers()).await?;
+    if let Some(Identity(identity)) = request.extensions().get() {
+        identity.get_or_init(|| principal.clone());
+    }
+    if principal.is_use_worth_noting {
+        guard.journal.note_key_use(&principal.key_id);
+    }
+    let permit = guard.limits.admit(&principal).await?;
     match declared {
         // Of an unknown route nobody learns without a key that it is unknown.
         None => {}
         Some(declared) => check_scopes(declared?, &principal)?,
     }
     request.extensions_mut().insert(Caller(principal));
-    Ok(next.run(request).await)
+    // Work that outlives the request takes a copy with it.
+    request.extensions_mut().insert(permit.clone());
+    Ok(permit.hold(next.run(request).await))
 }
 
 /// Who is calling, for handlers. There is none on open routes.
@@ -139,6 +160,10 @@ impl Caller {
 
     pub fn scopes(&self) -> &[Scope] {
         &self.0.scopes
+    }
+
+    pub fn key_id(&self) -> &str {
+        &self.0.key_id
     }
 }
 
@@ -164,6 +189,11 @@ fn check_scopes(declared: Option<&Access>, principal: &Principal) -> Result<()> 
 
 fn undeclared() -> Error {
     Error::new(Kind::Forbidden, "no_scope_declared", "This operation is closed to everybody.")
+}
+
+/// What may be shown of the key that a request was sent with, valid or not.
+pub fn sent_prefix(headers: &HeaderMap) -> Option<&str> {
+    prefix_of_secret(bearer(headers)?)
 }
 
 /// The secret of `Authorization: Bearer …`; none when the header is missing, double or other.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, StatusCode};
@@ -14,13 +15,16 @@ use super::checks::Checks;
 use super::document::KEYS;
 use super::extract::{Json, Path, Query};
 use super::guard::Caller;
+use super::idempotency::Repeated;
 use super::pages::{List, ListParams, timestamp};
 use super::problem::Answer;
 use crate::error::{Error, Kind, Result};
 use crate::service::Services;
-use crate::store::access::{Key, NewKey, Scope};
+use crate::store::access::{Key, KeyLimits, NewKey, Scope};
 
 const MAX_NAME_CHARS: usize = 100;
+const MAX_RATE_PER_MINUTE: u32 = 1_000_000;
+const MAX_CONCURRENT: u32 = 10_000;
 
 /// What a key is made with.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,7 +32,9 @@ const MAX_NAME_CHARS: usize = 100;
 #[schema(example = json!({
     "name": "the shop's search box",
     "scopes": ["query"],
-    "expires_at": "2027-01-01T00:00:00Z"
+    "expires_at": "2027-01-01T00:00:00Z",
+    "rate_per_minute": 600,
+    "max_concurrent": 8
 }))]
 pub struct KeyRequest {
     #[schema(max_length = 100)]
@@ -40,6 +46,13 @@ pub struct KeyRequest {
     /// From then on the key opens nothing. Null: it does not expire.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// Requests in a minute. Null: `[limits] key_rate_per_minute`; 0: no limit.
+    #[schema(minimum = 0, maximum = 1000000)]
+    rate_per_minute: Option<i64>,
+    /// Requests at one time, until their answers have ended. Null: `[limits] key_max_concurrent`;
+    /// 0: no limit.
+    #[schema(minimum = 0, maximum = 10000)]
+    max_concurrent: Option<i64>,
 }
 
 /// A key without its secret.
@@ -51,7 +64,10 @@ pub struct KeyRequest {
     "scopes": ["query"],
     "created_at": "2025-11-03T08:00:00Z",
     "expires_at": "2027-01-01T00:00:00Z",
-    "revoked_at": null
+    "revoked_at": null,
+    "rate_per_minute": 600,
+    "max_concurrent": null,
+    "last_used_at": "2025-11-03T08:12:00Z"
 }))]
 pub struct KeyObject {
     id: String,
@@ -65,6 +81,13 @@ pub struct KeyObject {
     expires_at: Option<String>,
     #[schema(format = DateTime)]
     revoked_at: Option<String>,
+    /// Null: the server's default. 0: no limit.
+    rate_per_minute: Option<u32>,
+    /// Null: the server's default. 0: no limit.
+    max_concurrent: Option<u32>,
+    /// To the minute; null when it was not used yet.
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
 }
 
 /// A key just made.
@@ -72,8 +95,9 @@ pub struct KeyObject {
 pub struct CreatedKeyResponse {
     #[serde(flatten)]
     key: KeyObject,
-    /// Shown this once.
-    secret: String,
+    /// Shown this once; null when the call is repeated by its `Idempotency-Key`. Whoever lost the
+    /// first answer revokes the key and makes another.
+    secret: Option<String>,
 }
 
 /// Lists the tenant's keys, oldest first, with the revoked and the expired ones.
@@ -110,11 +134,23 @@ pub async fn create_key(
     State(services): State<Arc<Services>>,
     caller: Caller,
     Json(request): Json<KeyRequest>,
-) -> Answer<(StatusCode, [(HeaderName, &'static str); 1], axum::Json<CreatedKeyResponse>)> {
+) -> Answer<(
+    StatusCode,
+    Extension<Repeated>,
+    [(HeaderName, &'static str); 1],
+    axum::Json<CreatedKeyResponse>,
+)> {
     let new = request.check(caller.scopes(), OffsetDateTime::now_utc())?;
     let created = services.store().create_key(caller.tenant(), new).await?;
-    let response = CreatedKeyResponse { key: created.key.into(), secret: created.secret };
-    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], axum::Json(response)))
+    let without_secret = CreatedKeyResponse { key: created.key.into(), secret: None };
+    let repeated = serde_json::to_vec(&without_secret).map_err(Error::from)?;
+    let response = CreatedKeyResponse { secret: Some(created.secret), ..without_secret };
+    Ok((
+        StatusCode::CREATED,
+        Extension(Repeated(repeated)),
+        [(CACHE_CONTROL, "no-store")],
+        axum::Json(response),
+    ))
 }
 
 /// Revokes a key for good.
@@ -143,9 +179,23 @@ impl KeyRequest {
         }
         let scopes = read_scopes(&self.scopes, &mut checks);
         let expires_at = read_expiry(self.expires_at.as_deref(), now, &mut checks);
+        let limits = KeyLimits {
+            rate_per_minute: limit(
+                "/rate_per_minute",
+                self.rate_per_minute,
+                MAX_RATE_PER_MINUTE,
+                &mut checks,
+            ),
+            max_concurrent: limit(
+                "/max_concurrent",
+                self.max_concurrent,
+                MAX_CONCURRENT,
+                &mut checks,
+            ),
+        };
         checks.finish()?;
         match scopes.iter().find(|scope| !held.contains(scope)) {
-            None => Ok(NewKey { name: self.name, scopes, expires_at }),
+            None => Ok(NewKey { name: self.name, scopes, expires_at, limits }),
             Some(missing) => Err(Error::new(
                 Kind::Forbidden,
                 "scope_not_held",
@@ -171,6 +221,10 @@ fn read_scopes(names: &[String], checks: &mut Checks) -> Vec<Scope> {
     scopes
 }
 
+fn limit(pointer: &str, value: Option<i64>, most: u32, checks: &mut Checks) -> Option<u32> {
+    value.map(|value| checks.number(pointer, Some(value), 0..=most, 0))
+}
+
 fn read_expiry(
     text: Option<&str>,
     now: OffsetDateTime,
@@ -193,6 +247,9 @@ impl From<Key> for KeyObject {
             created_at: timestamp(key.created_at),
             expires_at: key.expires_at.map(timestamp),
             revoked_at: key.revoked_at.map(timestamp),
+            rate_per_minute: key.limits.rate_per_minute,
+            max_concurrent: key.limits.max_concurrent,
+            last_used_at: key.last_used_at.map(timestamp),
         }
     }
 }
@@ -227,10 +284,15 @@ mod tests {
             (json!({"scopes": ["query"], "name": "\n"}), "/name"),
             (json!({"scopes": ["query"], "expires_at": "2025-11-23T12:00:00Z"}), "/expires_at"),
             (json!({"scopes": ["query"], "expires_at": "soon"}), "/expires_at"),
+            (json!({"scopes": ["query"], "rate_per_minute": -1}), "/rate_per_minute"),
+            (json!({"scopes": ["query"], "max_concurrent": 10_001}), "/max_concurrent"),
         ] {
             assert_eq!(check(body).unwrap_err().fields[0].pointer, pointer);
         }
         let body = json!({"scopes": ["query"], "expires_at": "2025-11-23T20:00:01+08:00"});
         assert!(check(body).unwrap().expires_at.is_some());
+        let body = json!({"scopes": ["query"], "rate_per_minute": 0, "max_concurrent": 7});
+        let limits = KeyLimits { rate_per_minute: Some(0), max_concurrent: Some(7) };
+        assert_eq!(check(body).unwrap().limits, limits);
     }
 }

@@ -27,11 +27,16 @@ const MAX_INSTANCE_CHARS: usize = 512;
 #[derive(Debug, Clone)]
 pub struct Stages(pub Vec<(&'static str, f64)>);
 
+/// The request's id, for the layers and handlers inside.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
 /// The outermost layer: gives the request an id, renders a refusal, and adds what every answer
 /// carries. Nothing of the query string, the headers or the body is recorded.
-pub async fn finish(request: Request, next: Next) -> Response {
+pub async fn finish(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let instance: String = request.uri().path().chars().take(MAX_INSTANCE_CHARS).collect();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
     let labels = metrics::RequestLabels::new(request.method().as_str(), route);

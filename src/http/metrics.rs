@@ -15,8 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::document::OPERATIONS;
-use super::guard::Guard;
-use super::{HttpSettings, layered, serve};
+use super::shed::Shed;
+use super::{Controls, HttpSettings, layered, serve};
 use crate::error::Result;
 use crate::service::Services;
 use crate::store::access::Scope;
@@ -57,8 +57,9 @@ pub async fn serve_metrics(
 
 fn router(services: Arc<Services>, settings: &HttpSettings) -> Router {
     let (routes, api) = OpenApiRouter::new().routes(routes!(get_metrics)).split_for_parts();
-    let guard = Guard::new(services.store().clone(), &api, settings.dev);
-    layered(routes.with_state(services), guard, settings)
+    let shed = Shed::new(&settings.limits, settings.max_body_bytes, false, &api);
+    let controls = Controls::new(services.store(), services.journal(), shed, &api, settings);
+    layered(routes.with_state(services), controls, settings)
 }
 
 /// Gives all metrics out.

@@ -15,17 +15,21 @@ pub mod problem;
 pub mod query;
 pub mod serve;
 
+mod audit;
 mod checks;
 mod corpus;
 mod document;
 mod extract;
 mod feedback;
+mod idempotency;
 mod keys;
 mod layers;
+mod limits;
 pub mod metrics;
 mod object;
 mod ops;
 mod pages;
+mod record;
 mod shed;
 mod stream;
 
@@ -45,11 +49,15 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::config::{HttpConfig, LimitsConfig};
+use crate::config::{Config, LimitsConfig};
 use crate::service::Services;
+use crate::service::journal::Journal;
+use crate::store::Store;
 
 use guard::Guard;
+use idempotency::Repeats;
 use ops::ApiDocument;
+use record::Recorder;
 use shed::Shed;
 use stream::Streams;
 
@@ -75,14 +83,16 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    pub fn new(config: &HttpConfig, limits: &LimitsConfig, dev: bool) -> Self {
+    pub fn new(config: &Config, dev: bool) -> Self {
+        let limits = config.limits.clone();
+        let config = &config.http;
         Self {
             dev,
             max_body_bytes: config.max_body_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms.max(1)),
             header_timeout: Duration::from_millis(config.header_timeout_ms.max(1)),
             max_connections: config.max_connections,
-            limits: limits.clone(),
+            limits,
             drain_timeout: DRAIN_TIMEOUT,
         }
     }
@@ -92,13 +102,13 @@ impl HttpSettings {
 pub fn router(services: Arc<Services>, settings: HttpSettings) -> Router {
     let (routes, api) = operations().split_for_parts();
     let api = document::complete(api);
-    let guard = Guard::new(services.store().clone(), &api, settings.dev);
     let streams = Streams::new(settings.limits.max_streams);
     let is_remote = !services.config().rewriter.url.is_empty();
     let shed = Shed::new(&settings.limits, settings.max_body_bytes, is_remote, &api);
-    let state =
-        AppState { services, document: ApiDocument::new(&api), streams, shed: shed.clone() };
-    layered(routes.merge(ops::docs()).with_state(state), guard, shed, &settings)
+    let controls =
+        Controls::new(services.store(), services.journal(), shed.clone(), &api, &settings);
+    let state = AppState { services, document: ApiDocument::new(&api), streams, shed };
+    layered(routes.merge(ops::docs()).with_state(state), controls, &settings)
 }
 
 /// The description of the API, the same at every call.
@@ -125,6 +135,7 @@ fn operations() -> OpenApiRouter<AppState> {
         .routes(routes!(corpus::glossary::put_glossary, corpus::glossary::get_glossary))
         .routes(routes!(keys::list_keys, keys::create_key))
         .routes(routes!(keys::delete_key))
+        .routes(routes!(audit::list_audit))
         .routes(routes!(ops::get_liveness))
         .routes(routes!(ops::get_readiness))
         .routes(routes!(ops::get_version))
@@ -133,18 +144,46 @@ fn operations() -> OpenApiRouter<AppState> {
 
 /// Puts the layers around a router, the last one outermost. The order matters: [`layers::finish`]
 /// renders the problems of all the others; a panic in the guard is caught like one in a handler;
-/// the deadline covers the guard's look-up; and no handler runs, nor is a byte of a body read,
-/// before the guard has decided.
-fn layered(router: Router, guard: Guard, shed: Shed, settings: &HttpSettings) -> Router {
+/// the deadline covers the guard's look-up; what is answered within is on record before the caller
+/// hears of it; no handler runs, nor is a byte of a body read, before the guard has decided; and
+/// what is to be carried out once is looked up only then.
+fn layered(router: Router, controls: Controls, settings: &HttpSettings) -> Router {
     router
         .fallback(ops::refuse_unknown_route)
+        .layer(from_fn_with_state(Arc::new(controls.repeats), idempotency::repeat))
         .layer(axum::Extension(extract::BodyLimit(settings.max_body_bytes)))
-        .layer(from_fn_with_state(shed, shed::admit))
-        .layer(from_fn_with_state(Arc::new(guard), guard::check))
+        .layer(from_fn_with_state(controls.shed, shed::admit))
+        .layer(from_fn_with_state(Arc::new(controls.guard), guard::check))
         .layer(from_fn_with_state(settings.request_timeout, layers::limit_time))
         .layer(CatchPanicLayer::custom(layers::refuse_after_panic))
+        .layer(from_fn_with_state(Arc::new(controls.recorder), record::record))
         .layer(from_fn(layers::finish))
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+}
+
+/// What decides about requests and remembers them.
+struct Controls {
+    guard: Guard,
+    shed: Shed,
+    repeats: Repeats,
+    recorder: Recorder,
+}
+
+impl Controls {
+    fn new(
+        store: &Store,
+        journal: &Journal,
+        shed: Shed,
+        api: &OpenApi,
+        settings: &HttpSettings,
+    ) -> Self {
+        Self {
+            shed,
+            guard: Guard::new(store.clone(), journal.clone(), api, settings),
+            repeats: Repeats::new(store.clone(), api, settings.request_timeout),
+            recorder: Recorder::new(journal.clone(), api),
+        }
+    }
 }
 
 /// What handlers can ask for.

@@ -3,11 +3,14 @@
 //! Here alone a [`Kind`] becomes a status. The text of an internal fault goes to the log with the
 //! request id, never to the caller; neither do the causes of other errors.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::{Error, FieldError, Kind};
@@ -28,13 +31,15 @@ const INTERNAL_DETAIL: &str =
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     detail: String,
     errors: Vec<FieldError>,
     /// For the log only.
     cause: Option<String>,
     /// Methods that the path does serve, for a 405.
     allow: Option<String>,
+    /// When it is worth coming back; those that are busy or unavailable have a default.
+    retry_after_seconds: Option<u64>,
 }
 
 impl Problem {
@@ -65,13 +70,27 @@ impl Problem {
         self
     }
 
+    /// Says when it is worth coming back, in whole seconds and at least one.
+    pub fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { retry_after_seconds: Some(seconds.max(1)), ..self }
+    }
+
+    /// A refusal that was rendered for an earlier request, to be rendered for this one.
+    pub fn of_details(details: ProblemDetails) -> Option<Self> {
+        let field = |ProblemField { pointer, detail }| FieldError { pointer, detail };
+        let status = StatusCode::from_u16(details.status).ok()?;
+        let problem = Self::new(status, details.code, details.detail);
+        Some(Self { errors: details.errors.into_iter().map(field).collect(), ..problem })
+    }
+
     /// What the log should say, if anything.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
-    pub fn code(&self) -> &'static str {
-        self.code
+    pub fn code(&self) -> &str {
+        &self.code
     }
 
     pub fn status(&self) -> StatusCode {
@@ -87,19 +106,31 @@ impl Problem {
             status: self.status.as_u16(),
             detail: self.detail,
             instance: instance.to_owned(),
-            code: self.code.to_owned(),
+            code: self.code.into_owned(),
             request_id: request_id.to_owned(),
             errors: self.errors.into_iter().map(field).collect(),
         }
     }
 
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { status, code, detail, errors: Vec::new(), cause: None, allow: None }
+    fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            cause: None,
+            allow: None,
+            retry_after_seconds: None,
+        }
     }
 
     fn retry_after_seconds(&self) -> Option<u64> {
         match self.status {
+            _ if self.retry_after_seconds.is_some() => self.retry_after_seconds,
             StatusCode::TOO_MANY_REQUESTS => Some(RETRY_WHEN_BUSY_SECONDS),
             StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_WHEN_UNAVAILABLE_SECONDS),
             _ => None,
@@ -153,7 +184,7 @@ fn status_of(kind: Kind) -> StatusCode {
 }
 
 /// Why a request was refused.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Problem, example = json!({
     "type": "urn:querent:problem:invalid_request",
     "title": "Unprocessable Entity",
@@ -183,7 +214,7 @@ pub struct ProblemDetails {
 }
 
 /// A field that is wrong.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProblemField {
     /// JSON pointer into the body, for example `/messages/0/role`.
     pointer: String,
@@ -227,6 +258,30 @@ mod tests {
             let has = |name| response.headers().contains_key(name);
             assert_eq!(has(RETRY_AFTER), matches!(status, 429 | 503), "{kind:?}");
             assert_eq!(has(WWW_AUTHENTICATE), status == 401, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn waits_are_whole_seconds() {
+        for (ms, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_500, "60")] {
+            let busy = Problem::from(Error::new(Kind::Busy, "rate_limited", "text"));
+            let response = busy.retry_after(Duration::from_millis(ms)).into_response();
+            assert_eq!(response.headers()[RETRY_AFTER], seconds, "{ms}");
+        }
+    }
+
+    #[test]
+    fn a_rendered_refusal_can_be_rendered_again() {
+        let error = Error::invalid("invalid_request", "`mode` is odd.").with_field("/mode", "odd");
+        let details = |problem: Problem, id: &str| {
+            serde_json::to_value(problem.details(id, "/v1/rewrite")).unwrap()
+        };
+        let first = details(Problem::from(error), "req_1");
+        let again = Problem::of_details(serde_json::from_value(first.clone()).unwrap()).unwrap();
+        let again = details(again, "req_2");
+        assert_eq!(again["request_id"], "req_2");
+        for member in ["type", "title", "status", "detail", "instance", "code", "errors"] {
+            assert_eq!(again[member], first[member], "{member}");
         }
     }
 

@@ -226,8 +226,8 @@ mod tests {
             request_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_millis(300),
             max_connections,
-            limits: crate::config::Config::default().limits,
             drain_timeout: Duration::from_secs(3),
+            limits: crate::config::Config::default().limits,
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(listener, router, settings, async {

@@ -1,6 +1,7 @@
 //! The layers around routes of the test's own, with a real store behind the guard.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,17 +15,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::extract::{Json, Path};
-use super::guard::{Caller, Guard};
+use super::guard::Caller;
 use super::problem::Answer;
 use super::serve::serve;
 use super::shed::Shed;
-use super::{HttpSettings, layered};
+use super::{Controls, HttpSettings, layered};
+use crate::config::Config;
 use crate::config::database::DatabaseUrl;
 use crate::error::{Error, Kind};
+use crate::service::journal::Journal;
 use crate::store::access::{NewKey, Scope};
 use crate::store::{Store, TenantId};
 
 const MAX_BODY_BYTES: usize = 1_000;
+/// How often `/write` has done something, so that no two answers of it are the same.
+static WRITES: AtomicUsize = AtomicUsize::new(0);
 
 struct TestApp {
     router: Router,
@@ -53,10 +58,11 @@ impl TestApp {
             }
         });
         let api = serde_json::from_value(description).unwrap();
-        let guard = Guard::new(store.clone(), &api, dev);
         let settings = settings(dev);
         let shed = Shed::new(&settings.limits, MAX_BODY_BYTES, false, &api);
-        Self { router: layered(routes(), guard, shed, &settings), store, _dir: dir }
+        let (journal, _) = Journal::start(store.clone(), 1);
+        let controls = Controls::new(&store, &journal, shed, &api, &settings);
+        Self { router: layered(routes(), controls, &settings), store, _dir: dir }
     }
 
     async fn key(&self, tenant: &str, scopes: &[Scope]) -> String {
@@ -79,6 +85,14 @@ impl TestApp {
             request = request.header(AUTHORIZATION, format!("Bearer {secret}"));
         }
         self.ask(request, Body::empty()).await
+    }
+
+    async fn write_once(&self, secret: &str, key: &str, body: &'static str) -> Answered {
+        let request = Request::post("/write")
+            .header(AUTHORIZATION, format!("Bearer {secret}"))
+            .header(CONTENT_TYPE, "application/json")
+            .header("idempotency-key", key);
+        self.ask(request, body).await
     }
 
     async fn write(&self, secret: &str, media_type: &str, body: impl Into<Body>) -> Answered {
@@ -105,10 +119,10 @@ fn settings(dev: bool) -> HttpSettings {
     HttpSettings {
         dev,
         max_body_bytes: MAX_BODY_BYTES,
-        request_timeout: Duration::from_millis(200),
+        request_timeout: Duration::from_secs(1),
         header_timeout: Duration::from_secs(1),
         max_connections: 10,
-        limits: crate::config::Config::default().limits,
+        limits: Config::default().limits,
         drain_timeout: Duration::from_secs(1),
     }
 }
@@ -125,7 +139,14 @@ fn routes() -> Router {
         Ok("fine")
     }
     async fn write(caller: Caller, Json(body): Json<Value>) -> String {
-        format!("{} {body}", caller.tenant())
+        if body["panic"] == true {
+            panic!("客户 secret");
+        }
+        if let Some(ms) = body["sleep_ms"].as_u64() {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        let n = WRITES.fetch_add(1, Ordering::SeqCst);
+        format!("{} {body} {n}", caller.tenant())
     }
     Router::new()
         .route("/open", get(|| async { "open" }))
@@ -143,7 +164,8 @@ async fn keys_open_what_their_scopes_allow() {
     let writer = app.key("blue", &[Scope::CorpusWrite]).await;
     assert_eq!(app.get("/open", None).await.body, "open");
     assert_eq!(app.get("/any", Some(&reader)).await.body, "red");
-    assert_eq!(app.write(&writer, "application/json", "{}").await.body, "blue {}");
+    let written = app.write(&writer, "application/json", "{}").await;
+    assert!(written.body.starts_with(b"blue {} "), "{:?}", written.body);
     let refused = app.write(&reader, "application/json", "{}").await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert_eq!(refused.problem()["code"], "scope_missing");
@@ -286,4 +308,58 @@ async fn request_ids_are_echoed_when_they_are_sane() {
     assert_eq!(echoed.headers["x-request-id"], "trace-7");
     assert_eq!(echoed.problem()["request_id"], "trace-7");
     assert!(ask("a b").await.headers["x-request-id"].to_str().unwrap().starts_with("req_"));
+}
+
+#[tokio::test]
+async fn what_comes_again_is_not_done_again() {
+    let app = TestApp::start(false).await;
+    let key = app.key("red", &Scope::ALL).await;
+    let slow = r#"{"sleep_ms": 500}"#;
+    let first = app.write_once(&key, "slow", slow);
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        app.write_once(&key, "slow", slow).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::CONFLICT));
+    assert_eq!(second.problem()["code"], "idempotency_in_progress");
+    assert_eq!(second.headers[RETRY_AFTER], "1");
+    let again = app.write_once(&key, "slow", slow).await;
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &first.body));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(again.headers[CONTENT_TYPE], first.headers[CONTENT_TYPE]);
+    assert!(!first.headers.contains_key("idempotent-replayed"));
+    let fresh = app.write_once(&key, "another", slow).await;
+    assert_ne!(fresh.body, first.body);
+}
+
+#[tokio::test]
+async fn what_was_begun_is_done_though_the_caller_has_left() {
+    let app = TestApp::start(false).await;
+    let key = app.key("red", &Scope::ALL).await;
+    let slow = r#"{"sleep_ms": 500}"#;
+    let left = app.write_once(&key, "left", slow);
+    assert!(tokio::time::timeout(Duration::from_millis(150), left).await.is_err());
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let again = app.write_once(&key, "left", slow).await;
+    assert_eq!(
+        (again.status, &again.headers["idempotent-replayed"]),
+        (StatusCode::OK, &"true".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn what_failed_may_be_tried_again() {
+    let app = TestApp::start(false).await;
+    let key = app.key("red", &Scope::ALL).await;
+    for (body, status) in [
+        (r#"{"panic": true}"#, StatusCode::INTERNAL_SERVER_ERROR),
+        (r#"{"sleep_ms": 60000}"#, StatusCode::GATEWAY_TIMEOUT),
+    ] {
+        assert_eq!(app.write_once(&key, "k", body).await.status, status);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let answered = app.write_once(&key, "k", "{}").await;
+    assert_eq!(answered.status, StatusCode::OK);
+    assert!(!answered.headers.contains_key("idempotent-replayed"));
 }

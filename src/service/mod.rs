@@ -6,6 +6,7 @@ pub mod collections;
 pub mod feedback;
 pub mod housekeeping;
 pub mod ingest;
+pub mod journal;
 mod measure;
 pub mod question;
 pub mod requests;
@@ -26,6 +27,7 @@ use crate::retrieve::{Retriever, Weights};
 use crate::rewrite::{Answer, Rewriter};
 use crate::store::Store;
 use crate::store::vectors::Vectors;
+use journal::Journal;
 use question::ModelPair;
 use requests::{Remembered, Requests};
 
@@ -41,6 +43,7 @@ pub struct Services {
     parsers: Arc<Parsers>,
     /// Wakes the indexer.
     work: Arc<Notify>,
+    journal: Journal,
 }
 
 /// The parts that `app` has loaded.
@@ -51,6 +54,7 @@ pub struct Parts {
     pub encoder: Arc<Encoder>,
     pub rewriter: Option<Arc<Rewriter>>,
     pub reranker: Option<Arc<crate::model::Reranker>>,
+    pub journal: Journal,
 }
 
 impl Services {
@@ -86,6 +90,7 @@ impl Services {
             requests,
             unwritten: Mutex::new(Some(unwritten)),
             work: Arc::new(Notify::new()),
+            journal: parts.journal,
         }
     }
 
@@ -99,6 +104,11 @@ impl Services {
 
     pub fn store(&self) -> &Store {
         &self.retriever.store
+    }
+
+    /// Where calls are noted.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// The models that answer now.

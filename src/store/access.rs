@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 const SECRET_PREFIX: &str = "qk_";
 const N_SECRET_CHARS: usize = 43;
 const N_VISIBLE_CHARS: usize = 11;
+/// How exactly the last use of a key is known.
+const USE_PRECISION_MS: i64 = 60_000;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// What a key may be used for.
@@ -89,6 +91,14 @@ impl FromStr for Scope {
     }
 }
 
+/// How much a key may ask. None: the server's default; 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyLimits {
+    pub rate_per_minute: Option<u32>,
+    /// Requests at one time, until their answers have ended.
+    pub max_concurrent: Option<u32>,
+}
+
 /// What a key is made with.
 #[derive(Debug, Clone, Default)]
 pub struct NewKey {
@@ -96,6 +106,7 @@ pub struct NewKey {
     pub scopes: Vec<Scope>,
     /// From then on the key opens nothing. None: it does not expire.
     pub expires_at: Option<OffsetDateTime>,
+    pub limits: KeyLimits,
 }
 
 /// A key without its secret.
@@ -109,6 +120,9 @@ pub struct Key {
     pub created_at: OffsetDateTime,
     pub expires_at: Option<OffsetDateTime>,
     pub revoked_at: Option<OffsetDateTime>,
+    pub limits: KeyLimits,
+    /// To the minute. None: never, or not yet written.
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 /// A key just made. The secret cannot be read again.
@@ -128,8 +142,13 @@ impl fmt::Debug for CreatedKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     pub key_id: String,
+    /// The first characters of the secret.
+    pub key_prefix: String,
     pub tenant: TenantId,
     pub scopes: Vec<Scope>,
+    pub limits: KeyLimits,
+    /// Whether `last_used_at` is over a minute old, so that a use is worth noting.
+    pub is_use_worth_noting: bool,
 }
 
 impl Principal {
@@ -148,8 +167,8 @@ impl Store {
         let secret = new_secret()?;
         let row: KeyRow = query_as(
             "INSERT INTO keys (id, tenant, name, prefix, secret_hash, scopes, created_at,
-                               expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *",
+                               expires_at, rate_per_minute, max_concurrent)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *",
         )
         .bind(new_id("key"))
         .bind(tenant.as_str())
@@ -159,6 +178,8 @@ impl Store {
         .bind(new.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "))
         .bind(now_ms())
         .bind(new.expires_at.map(to_ms))
+        .bind(new.limits.rate_per_minute.map(i64::from))
+        .bind(new.limits.max_concurrent.map(i64::from))
         .fetch_one(&self.writer)
         .await?;
         Ok(CreatedKey { key: row.key()?, secret })
@@ -200,14 +221,9 @@ impl Store {
 
     /// Who holds this secret, if it is a key that is neither revoked nor expired.
     pub async fn verify_key(&self, secret: &str) -> Result<Option<Principal>> {
-        let well_formed = secret.strip_prefix(SECRET_PREFIX).is_some_and(|rest| {
-            rest.len() == N_SECRET_CHARS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        });
-        if !well_formed {
-            return Ok(None);
-        }
+        let Some(prefix) = prefix_of_secret(secret) else { return Ok(None) };
         let candidates: Vec<KeyRow> = query_as("SELECT * FROM keys WHERE prefix = $1")
-            .bind(visible_prefix(secret))
+            .bind(prefix)
             .fetch_all(&self.reader)
             .await?;
         let hash = Sha256::digest(secret.as_bytes());
@@ -217,9 +233,33 @@ impl Store {
             .find(|row| bool::from(row.secret_hash.ct_eq(hash.as_slice())))
             .filter(|row| row.revoked_at.is_none())
             .filter(|row| row.expires_at.is_none_or(|expiry| expiry > now))
-            .map(|row| row.principal())
+            .map(|row| row.principal(now))
             .transpose()
     }
+
+    /// Notes when keys were used, unless it is known to the minute.
+    pub async fn note_key_uses(&self, ids: &[String]) -> Result<()> {
+        for id in ids {
+            query(
+                "UPDATE keys SET last_used_at = $1
+                 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $3)",
+            )
+            .bind(now_ms())
+            .bind(id)
+            .bind(now_ms() - USE_PRECISION_MS)
+            .execute(&self.writer)
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a secret that may be shown; none for a text that is no secret by its form.
+pub fn prefix_of_secret(secret: &str) -> Option<&str> {
+    let rest = secret.strip_prefix(SECRET_PREFIX)?;
+    let well_formed =
+        rest.len() == N_SECRET_CHARS && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    well_formed.then(|| visible_prefix(secret))
 }
 
 fn new_secret() -> Result<String> {
@@ -250,6 +290,9 @@ struct KeyRow {
     created_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    rate_per_minute: Option<i64>,
+    max_concurrent: Option<i64>,
+    last_used_at: Option<i64>,
 }
 
 impl KeyRow {
@@ -257,9 +300,19 @@ impl KeyRow {
         self.scopes.split_whitespace().map(str::parse).collect()
     }
 
+    fn limits(&self) -> KeyLimits {
+        let limit = |value: Option<i64>| value.map(|value| u32::try_from(value).unwrap_or(0));
+        KeyLimits {
+            rate_per_minute: limit(self.rate_per_minute),
+            max_concurrent: limit(self.max_concurrent),
+        }
+    }
+
     fn key(self) -> Result<Key> {
         Ok(Key {
             scopes: self.scopes()?,
+            limits: self.limits(),
+            last_used_at: self.last_used_at.map(from_ms),
             id: self.id,
             name: self.name,
             prefix: self.prefix,
@@ -269,10 +322,14 @@ impl KeyRow {
         })
     }
 
-    fn principal(self) -> Result<Principal> {
+    fn principal(self, now: i64) -> Result<Principal> {
+        let last_use = self.last_used_at.unwrap_or(i64::MIN);
         Ok(Principal {
             scopes: self.scopes()?,
+            limits: self.limits(),
+            is_use_worth_noting: last_use < now - USE_PRECISION_MS,
             tenant: TenantId::new(self.tenant)?,
+            key_prefix: self.prefix,
             key_id: self.id,
         })
     }

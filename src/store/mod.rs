@@ -17,8 +17,10 @@
 pub mod corpus;
 
 pub mod access;
+pub mod audit;
 pub mod feedback;
 pub mod glossary;
+pub mod idempotency;
 pub mod inspect;
 pub mod outbox;
 pub mod tasks;

@@ -275,4 +275,5 @@ value_from! {
     Vec<u8> => Bytes(value) Some(value),
     &Vec<u8> => Bytes(value) Some(value.clone()),
     &[u8] => Bytes(value) Some(value.to_vec()),
+    &Option<Vec<u8>> => Bytes(value) value.clone(),
 }

@@ -192,9 +192,9 @@ impl RequestLabels {
 }
 
 /// Counts a refusal when it was one for want of room: 429 and 503.
-pub fn refused(status: u16, code: &'static str) {
+pub fn refused(status: u16, code: &str) {
     if matches!(status, 429 | 503) {
-        counter!(REQUESTS_SHED, "reason" => code).increment(1);
+        counter!(REQUESTS_SHED, "reason" => code.to_owned()).increment(1);
     }
 }
 

@@ -8,6 +8,7 @@ use time::macros::datetime;
 
 use super::{Check, address, models};
 use crate::config::Config;
+use crate::config::database::DatabaseUrl;
 use crate::error::Result;
 use crate::store::inspect::{IndexUse, Schema, index_use, schema};
 
@@ -33,7 +34,7 @@ pub async fn all(config: &Config) -> Result<Vec<Check>> {
     let dir = config.data.dir.as_path();
     let mut checks = vec![directory(dir), disk(dir)];
     if !is_elsewhere("database.url") {
-        checks.push(database(dir).await);
+        checks.push(database(dir, &config.database.url).await);
     }
     if !is_elsewhere("vectors.url") {
         checks.push(index(dir));

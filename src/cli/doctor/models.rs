@@ -7,7 +7,7 @@ use crate::app::find_model;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{Encoder, ModelFolder, Reranker};
-use crate::rewrite::Rewriter;
+use crate::rewrite::LocalRewriter;
 use crate::telemetry::process;
 
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -72,7 +72,7 @@ fn load(config: &Config, role: Role, model: &str) -> Result<String> {
     let folder = find_model(config, model)?;
     let before = process::observe().resident_bytes;
     let id = match role {
-        Role::Rewriter => Rewriter::load(&folder)?.id().to_owned(),
+        Role::Rewriter => LocalRewriter::load(&folder)?.id().to_owned(),
         Role::Embedder => Encoder::start(&folder, config.embedder.dimension)?.id().to_owned(),
         Role::Reranker => Reranker::start(&folder)?.id().to_owned(),
     };

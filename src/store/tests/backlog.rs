@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Bench, tenant};
+use crate::config::database::DatabaseUrl;
 use crate::store::inspect::{IndexUse, Schema, index_use, schema};
+use crate::store::sql::query;
 
-#[tokio::test]
-async fn the_backlog_follows_an_upload() {
-    let bench = Bench::new().await;
+pub(super) async fn the_backlog_follows_an_upload(bench: Bench) {
     let figures = async || {
         let backlog = bench.store.backlog().await.unwrap();
         (backlog.documents, backlog.queued_tasks, backlog.running_tasks)
@@ -29,23 +29,24 @@ async fn the_backlog_follows_an_upload() {
 
 #[tokio::test]
 async fn a_directory_is_inspected_beside_its_owner() {
+    let sqlite = DatabaseUrl::default();
     let empty = tempfile::tempdir().unwrap();
-    assert_eq!(schema(empty.path()).await.unwrap(), Schema::Missing);
+    assert_eq!(schema(empty.path(), &sqlite).await.unwrap(), Schema::Missing);
     assert_eq!(index_use(empty.path()).unwrap(), IndexUse::Missing);
     assert!(empty.path().read_dir().unwrap().next().is_none(), "looking left something behind");
 
     let bench = Bench::new().await;
     let dir = bench.directory.path();
-    let known = schema(dir).await.unwrap();
+    let known = schema(dir, &sqlite).await.unwrap();
     assert!(matches!(known, Schema::Known { applied: 1.., outstanding: 0 }), "{known:?}");
     assert_eq!(index_use(dir).unwrap(), IndexUse::Taken);
 
     let versions = "UPDATE _sqlx_migrations SET version = version + 1000";
-    sqlx::query(versions).execute(&bench.store.writer).await.unwrap();
-    let foreign = schema(dir).await.unwrap();
+    query(versions).execute(&bench.store.writer).await.unwrap();
+    let foreign = schema(dir, &sqlite).await.unwrap();
     assert!(matches!(foreign, Schema::Foreign { migration: 1001.. }), "{foreign:?}");
-    sqlx::query("DELETE FROM _sqlx_migrations").execute(&bench.store.writer).await.unwrap();
-    let behind = schema(dir).await.unwrap();
+    query("DELETE FROM _sqlx_migrations").execute(&bench.store.writer).await.unwrap();
+    let behind = schema(dir, &sqlite).await.unwrap();
     assert!(matches!(behind, Schema::Known { applied: 0, outstanding: 1.. }), "{behind:?}");
 
     let Bench { vectors, directory, .. } = bench;

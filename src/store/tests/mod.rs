@@ -7,6 +7,7 @@ mod corpus;
 mod crash;
 mod databases;
 mod keys;
+mod repeats;
 #[expect(dead_code, reason = "the tests over HTTP use all of it")]
 #[path = "../../../tests/support/postgres.rs"]
 mod schema;
@@ -60,6 +61,8 @@ macro_rules! on_each_database {
 }
 
 on_each_database! {
+    backlog:
+        the_backlog_follows_an_upload;
     concurrent:
         one_of_many_calls_makes_a_collection,
         no_upload_is_forgotten_by_a_deletion_beside_it,
@@ -97,6 +100,10 @@ on_each_database! {
         a_key_opens_its_tenant_and_scopes_and_nothing_else,
         the_secret_is_nowhere_on_disk,
         expired_and_revoked_keys_open_nothing;
+    repeats:
+        one_of_many_claims_is_granted_and_its_answer_kept,
+        claims_are_released_or_lapse,
+        audit_rows_are_their_tenants_and_go_with_time;
 }
 
 pub(super) fn tenant(name: &str) -> TenantId {
