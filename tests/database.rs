@@ -89,7 +89,7 @@ async fn finds(caller: &Caller, query: &str, id: &str) {
     assert_eq!(found.body["results"][0]["document_id"], id, "{found:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_goes_away_is_waited_for() {
     let Some(dir) = DataDir::on_postgres().await else { return };
     let schema = dir.schema.as_ref().unwrap();

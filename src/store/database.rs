@@ -131,17 +131,20 @@ async fn open_postgres(
     n_connections: u32,
     session: &'static str,
 ) -> Result<Pool> {
-    let options = PgConnectOptions::from_str(address).map_err(|error| {
+    let mut options = PgConnectOptions::from_str(address).map_err(|error| {
         Error::invalid("config", format!("[database] url = `{url}` cannot be read"))
             .caused_by(error)
     })?;
+    if options.get_application_name().is_none() {
+        options = options.application_name(env!("CARGO_PKG_NAME"));
+    }
     let pool = PgPoolOptions::new()
         .max_connections(n_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection, _| {
             Box::pin(async move { sqlx::raw_sql(session).execute(connection).await.map(|_| ()) })
         });
-    let pool = pool.connect_with(options.application_name("querent")).await.map_err(|error| {
+    let pool = pool.connect_with(options).await.map_err(|error| {
         let message = format!("failed to open the database {url}");
         Error::new(Kind::Unavailable, "database_unavailable", message).caused_by(error)
     })?;

@@ -58,7 +58,7 @@ impl Schema {
 
     fn url_at(&self, server: &str) -> String {
         let mark = if server.contains('?') { '&' } else { '?' };
-        format!("{server}{mark}options[search_path]={}", self.name)
+        format!("{server}{mark}options[search_path]={0}&application_name={0}", self.name)
     }
 
     async fn run(&self, statement: String) -> sqlx::Result<()> {
@@ -71,7 +71,12 @@ impl Schema {
 
 impl Drop for Schema {
     fn drop(&mut self) {
-        let statement = format!("DROP SCHEMA {} CASCADE", self.name);
+        // A connection that nobody can close any more may be in the middle of a transaction.
+        let statement = format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+             WHERE application_name = '{0}'; DROP SCHEMA {0} CASCADE",
+            self.name
+        );
         // A runtime may be under way on this thread, and it cannot be waited for.
         let dropped = std::thread::scope(|scope| {
             let drop = || {
