@@ -37,7 +37,7 @@ impl App {
         let store = Store::open(&config.data.dir, &config.database.url).await?;
         let of_models = config.clone();
         let (encoder, rewriter, reranker, vectors) = blocking(move || {
-            let vectors = Vectors::open(&of_models.data.dir)?;
+            let vectors = Vectors::start(&of_models.vectors, &of_models.data.dir)?;
             vectors.warm_up()?;
             let embedder = find_model(&of_models, &of_models.embedder.model)?;
             let encoder = Encoder::start(&embedder, of_models.embedder.dimension)?;
@@ -49,7 +49,9 @@ impl App {
             Ok((encoder, rewriter, reranker, vectors))
         })
         .await?;
-        store.claim_index().await?;
+        if config.vectors.url.is_empty() {
+            store.claim_index().await?;
+        }
         let (journal, journal_writer) = Journal::start(store.clone(), config.audit.days);
         let services = Arc::new(Services::new(Parts {
             config,
@@ -60,7 +62,7 @@ impl App {
             reranker: reranker.map(Arc::new),
             journal,
         }));
-        services.recover_index().await?;
+        services.begin_index().await?;
         let indexer = Indexer::start(Arc::clone(&services));
         let housekeeper = Housekeeper::start(Arc::clone(&services));
         Ok(Self { services, indexer, housekeeper, journal_writer })

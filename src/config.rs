@@ -3,17 +3,17 @@
 
 pub mod database;
 pub mod origin;
+mod secret;
+mod vectors;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use self::database::DatabaseConfig;
+pub use self::secret::Secret;
+pub use self::vectors::{Quantization, VectorsConfig};
 use crate::error::{Error, Result};
-
-mod secret;
-
-pub use secret::Secret;
 
 /// Prefix of the environment variables; sections and keys are parted by two underscores.
 const ENVIRONMENT_PREFIX: &str = "QUERENT";
@@ -39,6 +39,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     pub telemetry: TelemetryConfig,
     pub audit: AuditConfig,
+    pub vectors: VectorsConfig,
 }
 
 /// `[data]`
@@ -303,6 +304,7 @@ impl Default for Config {
                 sampling_ratio: 1.0,
             },
             audit: AuditConfig { days: 90 },
+            vectors: VectorsConfig::default(),
         }
     }
 }
@@ -368,6 +370,7 @@ impl Config {
         if !(0.0..=1.0).contains(&self.telemetry.sampling_ratio) {
             return Err(unusable("[telemetry] sampling_ratio must be between 0 and 1"));
         }
+        self.vectors.check().map_err(unusable)?;
         Ok(self)
     }
 }
@@ -419,6 +422,8 @@ mod tests {
             ("[http]\nport = 'x'\n", "port"),
             ("[database]\nurl = 'mysql://db/q'\n", "mysql://db/q"),
             ("[rewriter]\nurl = 'http://127.0.0.1:1'\n", "remote_model"),
+            ("[vectors]\nshards = 0\n", "shards"),
+            ("[vectors]\nquantization = 'ternary'\n", "ternary"),
         ] {
             let error = load(toml).unwrap_err();
             assert!(error.to_string().contains(named), "{toml}: {error}");

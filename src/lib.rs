@@ -30,7 +30,7 @@
 //! Only `http` serialises for the wire. Only `store` contains SQL. Only `model` names a device.
 //! Every function of `store/vectors` and of the corpus takes a `TenantId`. Nothing blocks a
 //! runtime thread for over 500 µs: compute runs on threads of its own. Search answers with the
-//! rewriter or the reranker gone.
+//! rewriter, the reranker or the index gone.
 
 #![cfg_attr(
     not(test),

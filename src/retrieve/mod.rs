@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::{Encoder, Reranker, TextKind};
 use crate::store::corpus::{ChunkRow, Collection};
-use crate::store::vectors::{Filter, Hit, Vectors};
+use crate::store::vectors::{Filter, Hit, INDEX_UNAVAILABLE, Vectors};
 use crate::store::{Store, TenantId};
 pub use fuse::{Leg, Match, RankedList};
 
@@ -81,7 +81,8 @@ pub struct Ranked {
 
 impl Retriever {
     /// Searches with every probe, dense and sparse. A leg that fails leaves the other one and a
-    /// code behind; both failing is an error.
+    /// code behind. Where no leg is left the index is gone, which is a code too (then nothing
+    /// is found), or at fault, which is an error.
     pub async fn probe(&self, scope: &Scope, probes: &[Probe]) -> Result<Lists> {
         let mut lists = Lists::default();
         let started = Instant::now();
@@ -105,16 +106,22 @@ impl Retriever {
             .await
             .map_err(|source| Error::failed("search", source))?;
         lists.search_time = started.elapsed();
-        let n_lists = found.len();
-        let mut last_error = None;
+        let mut last_error: Option<Error> = None;
         for list in found {
             match list {
                 Ok(list) => lists.lists.push(list),
+                // A fault of ours is not to be hidden behind a leg that was only gone.
+                Err(error) if error.kind == Kind::Unavailable && last_error.is_some() => {}
                 Err(error) => last_error = Some(error),
             }
         }
         match last_error {
-            Some(error) if lists.lists.is_empty() && n_lists > 0 => Err(error),
+            Some(error) if lists.lists.is_empty() && error.kind == Kind::Unavailable => {
+                tracing::warn!(error = %error, "searching without the index");
+                lists.degraded.push(INDEX_UNAVAILABLE);
+                Ok(lists)
+            }
+            Some(error) if lists.lists.is_empty() => Err(error),
             Some(error) => {
                 tracing::warn!(error = %error, "a search leg failed");
                 lists.degraded.push("index_degraded");
@@ -127,7 +134,7 @@ impl Retriever {
     /// The chunks that share the most words with a text, best first.
     ///
     /// # Errors
-    /// `index_unreadable`, and failures of the database.
+    /// `index_unreadable`, `index_unavailable`, and failures of the database.
     pub async fn by_words(&self, scope: &Scope, text: &str, limit: usize) -> Result<Vec<ChunkRow>> {
         let (vectors, of_search, text) =
             (Arc::clone(&self.vectors), scope.clone(), text.to_owned());

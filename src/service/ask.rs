@@ -91,8 +91,8 @@ impl Services {
     /// Rewrites and retrieves.
     ///
     /// # Errors
-    /// Those of [`Self::rewrite`], and `collection_missing`, `invalid_filter`,
-    /// `index_unreadable`.
+    /// Those of [`Self::rewrite`], and `collection_missing`, `invalid_filter`. An index that is
+    /// gone is none: nothing is found then, and `degraded` says why.
     pub async fn search(&self, tenant: &TenantId, search: Search) -> Result<Found> {
         self.search_heard(tenant, search, None).await
     }
@@ -146,8 +146,11 @@ impl Services {
         let results: Vec<Passage> = ranked.into_iter().map(passage).collect();
         let context = search.include_context.then(|| self.context(&results, search.context_tokens));
         let mut degraded = rewritten.degraded.clone();
-        degraded.extend(lists.degraded.iter().map(|code| (*code).to_owned()));
-        degraded.dedup();
+        for code in lists.degraded {
+            if !degraded.iter().any(|known| known == code) {
+                degraded.push(code.to_owned());
+            }
+        }
         let found = measure::found(Found {
             id: new_id("se"),
             rewritten,

@@ -2,6 +2,7 @@
 //! at every point: what SQL has not marked as done is done again after a crash.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -15,6 +16,7 @@ use crate::model::TextKind;
 use crate::retrieve::chunk::{Chunk, ChunkLimits, chunk};
 use crate::store::TenantId;
 use crate::store::corpus::{CollectionRef, NewChunk, QueuedDocument};
+use crate::store::vectors::INDEX_UNAVAILABLE;
 use crate::telemetry::metrics::{self, Stage};
 
 /// Documents read before the outbox is emptied again.
@@ -23,8 +25,10 @@ const DOCUMENTS_PER_ROUND: usize = 16;
 const CHUNKS_PER_FLUSH: usize = 512;
 /// A look at the queue without being woken, in case a wake-up was lost with a crash.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
-/// Pause after a failure of ours, so that a broken disk is not hammered.
+/// Pause after a failure of ours, so that a broken disk is not hammered. It doubles with each
+/// failure in a row.
 const FAILURE_PAUSE: Duration = Duration::from_millis(500);
+const MAX_FAILURE_PAUSE: Duration = Duration::from_secs(8);
 
 /// The running indexer; dropping it does not stop it, [`Indexer::stop`] does.
 pub struct Indexer {
@@ -38,13 +42,21 @@ impl Indexer {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
+            let mut failure_pause = FAILURE_PAUSE;
             while !stopped.is_cancelled() {
                 let pause = match services.index_round(&stopped).await {
-                    Ok(true) => continue,
-                    Ok(false) => IDLE_LOOK,
+                    Ok(true) => {
+                        failure_pause = FAILURE_PAUSE;
+                        continue;
+                    }
+                    Ok(false) => {
+                        failure_pause = FAILURE_PAUSE;
+                        IDLE_LOOK
+                    }
                     Err(error) => {
                         tracing::error!(error = %error, "indexing failed and will be tried again");
-                        FAILURE_PAUSE
+                        failure_pause = (failure_pause * 2).min(MAX_FAILURE_PAUSE);
+                        failure_pause / 2
                     }
                 };
                 tokio::select! {
@@ -67,6 +79,30 @@ impl Indexer {
 }
 
 impl Services {
+    /// Brings the index in step at the start. A server that cannot be reached is left to the
+    /// indexer, which goes on trying: all that needs no index works meanwhile.
+    pub async fn begin_index(&self) -> Result<()> {
+        match self.keep_in_step().await {
+            Err(error) if error.code == INDEX_UNAVAILABLE => {
+                tracing::warn!(error = %error, "starting without the index");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Brings the index in step where that is not known of it.
+    async fn keep_in_step(&self) -> Result<()> {
+        if !self.index_in_step.load(Ordering::Acquire) {
+            self.recover_index().await?;
+        }
+        let vectors = Arc::clone(&self.retriever.vectors);
+        blocking(move || vectors.check()).await?;
+        self.index_in_step.store(true, Ordering::Release);
+        self.index_ready.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Brings the index in step with SQL after a start: shards that cannot be read are built
     /// anew, points that SQL does not know are removed, missing ones become pending again.
     pub async fn recover_index(&self) -> Result<()> {
@@ -129,7 +165,7 @@ impl Services {
     /// read ahead of their turn, so that one that takes its time holds up few others.
     pub async fn index_round(&self, stop: &CancellationToken) -> Result<bool> {
         let documents = self.store().queued_documents(DOCUMENTS_PER_ROUND).await?;
-        let mut worked = !documents.is_empty();
+        let worked = !documents.is_empty();
         let mut readings = stream::iter(documents)
             .map(|document| self.start_reading(document).finish())
             .buffered(self.config.ingest.parsers);
@@ -141,6 +177,17 @@ impl Services {
             let Some((document, chunks)) = read else { break };
             self.index_document(document, chunks).await?;
         }
+        let emptied = self.empty_outboxes().await;
+        if emptied.as_ref().is_err_and(|error| error.code == INDEX_UNAVAILABLE) {
+            // Nobody knows what a server that comes back has kept.
+            self.index_in_step.store(false, Ordering::Release);
+        }
+        Ok(emptied? || worked)
+    }
+
+    async fn empty_outboxes(&self) -> Result<bool> {
+        self.keep_in_step().await?;
+        let mut worked = false;
         for (tenant, collection) in self.store().collections_with_pending_index().await? {
             self.empty_outbox(&tenant, &collection).await?;
             worked = true;
@@ -234,10 +281,11 @@ impl Services {
     }
 
     async fn empty_outbox(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<()> {
+        let mut added = 0;
         loop {
             let pending = self.store().pending_index(tenant, collection, CHUNKS_PER_FLUSH).await?;
             if pending.upserts.is_empty() && pending.deletes.is_empty() {
-                return Ok(());
+                return self.keep_average(tenant, collection, added).await;
             }
             let ids: Vec<i64> = pending.upserts.iter().map(|point| point.chunk_id).collect();
             let deletes = pending.deletes.clone();
@@ -257,6 +305,7 @@ impl Services {
                 other => other?,
             }
             self.store().mark_indexed(tenant, collection, &ids).await?;
+            added += ids.len() as u64;
             self.store().purge_deleted(tenant, collection, &deletes).await?;
         }
     }

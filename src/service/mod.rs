@@ -2,6 +2,7 @@
 //! call in here, and only here.
 
 pub mod ask;
+mod averages;
 pub mod collections;
 pub mod feedback;
 pub mod housekeeping;
@@ -13,6 +14,7 @@ pub mod requests;
 mod senses;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use crate::retrieve::parse::parsers::Parsers;
 use crate::retrieve::{Retriever, Weights};
 use crate::rewrite::{Answer, Rewriter};
 use crate::store::Store;
-use crate::store::vectors::Vectors;
+use crate::store::vectors::{INDEX_UNAVAILABLE, Vectors};
 use journal::Journal;
 use question::ModelPair;
 use requests::{Remembered, Requests};
@@ -44,6 +46,11 @@ pub struct Services {
     /// Wakes the indexer.
     work: Arc<Notify>,
     journal: Journal,
+    /// Whether the index has been compared with SQL since the start: it may be searched.
+    index_ready: AtomicBool,
+    /// Whether it is still in step, as far as is known.
+    index_in_step: AtomicBool,
+    growth: averages::Growth,
 }
 
 /// The parts that `app` has loaded.
@@ -91,6 +98,9 @@ impl Services {
             unwritten: Mutex::new(Some(unwritten)),
             work: Arc::new(Notify::new()),
             journal: parts.journal,
+            index_ready: AtomicBool::new(false),
+            index_in_step: AtomicBool::new(false),
+            growth: averages::Growth::default(),
         }
     }
 
@@ -124,9 +134,17 @@ impl Services {
         self.retriever.encoder.embed(kind, texts).await
     }
 
-    /// Whether requests can be served: the database answers. Migrations, models and the index
-    /// were ready before this could be called.
+    /// Whether requests can be served: the database answers, and the index was in step once.
+    /// Migrations and models were ready before this could be called. An index server that goes
+    /// away later does not count: searches say so in `degraded`, and all else works.
     pub async fn ready(&self) -> Result<()> {
+        if !self.index_ready.load(Ordering::Acquire) {
+            return Err(Error::new(
+                Kind::Unavailable,
+                INDEX_UNAVAILABLE,
+                "the index has not been reached yet",
+            ));
+        }
         self.store().check().await.map_err(|error| {
             Error::new(Kind::Unavailable, "not_ready", "the database does not answer")
                 .caused_by(error)

@@ -46,6 +46,8 @@ pub struct CollectionRef {
     id: i64,
     dimension: usize,
     average_terms: f64,
+    /// Milliseconds since the Unix epoch.
+    created_at: i64,
 }
 
 /// How much a collection holds.
@@ -67,12 +69,24 @@ impl Collection {
 impl CollectionRef {
     #[cfg(test)]
     pub(crate) fn for_test(tenant: &TenantId, id: i64, dimension: usize) -> Self {
-        Self { tenant: tenant.clone(), id, dimension, average_terms: DEFAULT_AVERAGE_TERMS }
+        let (tenant, average_terms) = (tenant.clone(), DEFAULT_AVERAGE_TERMS);
+        Self { tenant, id, dimension, average_terms, created_at: 0 }
     }
 
     /// The internal id, which names the index directory.
     pub fn id(&self) -> i64 {
         self.id
+    }
+
+    /// When it was made, in milliseconds since the Unix epoch. With the id it tells collections
+    /// of different databases apart.
+    pub fn created_at(&self) -> i64 {
+        self.created_at
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
     }
 
     /// Length of the dense vectors.
@@ -336,6 +350,7 @@ impl CollectionRow {
             dimension: usize::try_from(self.dimension)
                 .map_err(|error| Error::failed("read a collection's dimension", error))?,
             average_terms: self.average_terms.unwrap_or(DEFAULT_AVERAGE_TERMS),
+            created_at: self.created_at,
         })
     }
 }

@@ -198,6 +198,23 @@ impl Store {
         Ok(Reconciliation { missing, orphans })
     }
 
+    /// How many chunks a collection has, and their average length in terms, at least 1.
+    pub async fn measure_terms(
+        &self,
+        tenant: &TenantId,
+        collection: &CollectionRef,
+    ) -> Result<(u64, f64)> {
+        collection.check_tenant(tenant)?;
+        let (chunks, average): (i64, Option<f64>) = query_as(
+            "SELECT count(*), CAST(avg(n_terms) AS DOUBLE PRECISION) FROM chunks
+             WHERE collection_id = $1 AND index_state IN ('pending', 'indexed')",
+        )
+        .bind(collection.id())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok((count(chunks), average.unwrap_or_default().max(1.0)))
+    }
+
     /// Works out the average chunk length anew. Points that are in the index keep the weights
     /// of the old one, so a rebuild belongs after it.
     pub async fn refresh_average_terms(

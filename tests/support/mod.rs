@@ -112,6 +112,14 @@ impl Server {
 
     /// Starts `serve` with flags and environment variables and waits until it is ready.
     pub async fn start_with(data_dir: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let server = Self::launch(data_dir, flags, variables);
+        let ready = server.caller.get("/readyz").await;
+        assert_eq!(ready.status, 200, "{ready:?}");
+        server
+    }
+
+    /// Starts `serve` and waits until it listens, ready or not.
+    pub fn launch(data_dir: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut process = querent(data_dir)
             .args(["serve", "--port", "0"])
             .args(flags)
@@ -139,8 +147,6 @@ impl Server {
         let mut server = Self { process, log, caller };
         let address = address.recv_timeout(PATIENCE);
         server.caller.url = address.unwrap_or_else(|_| panic!("no address in {}", server.log()));
-        let ready = server.caller.get("/readyz").await;
-        assert_eq!(ready.status, 200, "{ready:?}");
         server
     }
 

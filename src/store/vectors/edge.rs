@@ -24,15 +24,12 @@ use serde_json::json;
 
 use super::filter::Filter;
 use super::lexical::{self, DocumentEmbedder};
-use super::{Hit, Point, swap};
+use super::{BM25, DENSE, GRAPH_BEAM, Hit, MAX_LIMIT, Point, check_dense, swap};
 use crate::error::{Error, Kind, Result};
 
-const DENSE: &str = "dense";
-const BM25: &str = "bm25";
 /// Points to one operation: it bounds the memory of an entry of the log.
 const BATCH: usize = 256;
 const PAGE: usize = 10_000;
-const MAX_LIMIT: usize = 1_000;
 /// Points from which filtering by an index of the field is worth building one.
 const FIELD_INDEX_FROM: usize = 1_000;
 /// Fields that get one: each costs memory, and callers choose the names.
@@ -42,8 +39,6 @@ const WAL_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Kilobytes of dense vectors from which `optimize` builds a graph. Below it, comparing with
 /// every vector is exact and takes less than 10 ms on one core.
 const GRAPH_FROM_KB: usize = 100_000;
-/// Candidates that a search in a graph keeps: wide, because the reranker forgives no misses.
-const GRAPH_BEAM: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -400,14 +395,6 @@ fn delete(edge: &EdgeShard, ids: &[i64]) -> Result<()> {
     let ids = ids.iter().map(|id| point_id(*id)).collect::<Result<_>>()?;
     let operation = PointOperations::DeletePoints { ids };
     fenced("update the index", || edge.update(UpdateOperation::PointOperation(operation)))
-}
-
-fn check_dense(vector: &[f32], dimension: usize) -> Result<()> {
-    if vector.len() == dimension && vector.iter().all(|value| value.is_finite()) {
-        return Ok(());
-    }
-    let length = vector.len();
-    Err(Error::internal(format!("a vector of {length} is not {dimension} finite numbers")))
 }
 
 fn point_id(chunk_id: i64) -> Result<PointId> {

@@ -17,6 +17,7 @@ const MAX_KEY_CHARS: usize = 256;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     filter: qdrant_edge::Filter,
+    checked: Value,
     fields: Vec<(JsonPath, PayloadSchemaType)>,
 }
 
@@ -30,13 +31,18 @@ impl Filter {
     pub fn parse(filter: &Value) -> Result<Self> {
         let mut reader = Reader::default();
         let checked = reader.filter(filter, "/filter", 0)?;
-        let filter = serde_json::from_value(checked)
+        let filter = serde_json::from_value(checked.clone())
             .map_err(|error| refuse("/filter", "is not understood").caused_by(error))?;
-        Ok(Self { filter, fields: reader.fields })
+        Ok(Self { filter, checked, fields: reader.fields })
     }
 
     pub(super) fn engine(&self) -> qdrant_edge::Filter {
         self.filter.clone()
+    }
+
+    /// The filter as it was checked: lists of conditions only, and keys from the payload's root.
+    pub(super) fn checked(&self) -> &Value {
+        &self.checked
     }
 
     /// The payload fields that it compares, each with the type of its values.

@@ -1,7 +1,10 @@
-//! The vector index: one qdrant-edge shard to a collection, in this process, derived from SQL.
+//! The vector index, derived from SQL, behind one type with two engines: qdrant-edge in this
+//! process ([`Vectors::open`]), or a Qdrant server ([`Vectors::connect`]). Only this folder
+//! knows which.
 //!
-//! Each shard holds two named vectors per chunk: `dense` (cosine) and `bm25` (sparse, with the
-//! IDF taken at query time). Everything here blocks; the caller brings the thread.
+//! Each chunk has two named vectors: `dense` (cosine) and `bm25` (sparse, with the IDF taken at
+//! query time). The terms of both are made here ([`lexical`]), so that the engines find the same
+//! with the same scores. Everything here blocks; the caller brings the thread.
 //!
 //! What qdrant-edge 0.7.2 does not promise is kept by design. It never replays its write-ahead
 //! log, so [`Vectors::apply`] returns only after a flush, and what was not confirmed is applied
@@ -10,28 +13,38 @@
 //! ask for are removed here. A shard that does not load is moved aside and rebuilt from SQL.
 
 mod edge;
+mod embedded;
 mod filter;
 pub mod lexical;
+mod server;
 mod swap;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::fs::{File, TryLockError};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
-use self::edge::Shard;
+use self::embedded::Embedded;
 pub use self::filter::Filter;
+use self::server::Server;
 use super::TenantId;
 use super::corpus::CollectionRef;
-use crate::error::{Error, Kind, Result};
+use crate::config::VectorsConfig;
+use crate::error::{Error, Result};
 
 pub(super) const INDEX_DIRECTORY: &str = "vectors";
 pub(super) const LOCK_FILE: &str = "lock";
+/// The code of a server that cannot be asked: not there, too slow, or refusing.
+pub const INDEX_UNAVAILABLE: &str = "index_unavailable";
+
+const DENSE: &str = "dense";
+const BM25: &str = "bm25";
+const MAX_LIMIT: usize = 1_000;
+/// Candidates that a search in a graph keeps: wide, because the reranker forgives no misses.
+const GRAPH_BEAM: usize = 256;
 
 /// A chunk as the index takes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,34 +66,65 @@ pub struct Hit {
     pub score: f32,
 }
 
-/// The indexes of all collections below one data directory. Shards open when first used.
+/// The indexes of all collections.
 #[derive(Debug)]
 pub struct Vectors {
-    directory: PathBuf,
-    shards: Mutex<HashMap<i64, Arc<Shard>>>,
-    /// Held open for as long as this process owns the directory.
-    _lock: File,
+    engine: Box<dyn Engine>,
+}
+
+type Points<'a> = &'a mut dyn Iterator<Item = Result<Point>>;
+
+/// What an engine does; [`Vectors`] says what it means. The tenant has been checked.
+trait Engine: Debug + Send + Sync {
+    fn check(&self) -> Result<()>;
+    fn apply(&self, collection: &CollectionRef, upserts: &[Point], deletes: &[i64]) -> Result<()>;
+    fn search_dense(
+        &self,
+        collection: &CollectionRef,
+        vector: &[f32],
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Hit>>;
+    fn search_sparse(
+        &self,
+        collection: &CollectionRef,
+        text: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Hit>>;
+    fn ids(&self, collection: &CollectionRef) -> Result<Vec<i64>>;
+    fn count(&self, collection: &CollectionRef) -> Result<usize>;
+    fn optimize(&self, collection: &CollectionRef) -> Result<bool>;
+    fn rebuild(&self, collection: &CollectionRef, points: Points<'_>) -> Result<()>;
+    fn drop_collection(&self, collection: &CollectionRef) -> Result<()>;
 }
 
 impl Vectors {
     /// Takes possession of `<data_dir>/vectors` and finishes swaps that a crash cut short.
     /// `Conflict` when another process has it: two would tear the shards apart.
     pub fn open(data_dir: &Path) -> Result<Self> {
-        let directory = directory(data_dir);
-        fs_err::create_dir_all(&directory)?;
-        let lock = File::create(directory.join(LOCK_FILE))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(in_use(data_dir)),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-        swap::recover(&directory)?;
-        Ok(Self { directory, shards: Mutex::default(), _lock: lock })
+        Ok(Self { engine: Box::new(Embedded::open(data_dir)?) })
+    }
+
+    /// Keeps the indexes on a Qdrant server, which need not be there yet.
+    pub fn connect(config: &VectorsConfig) -> Result<Self> {
+        Ok(Self { engine: Box::new(Server::new(config)?) })
+    }
+
+    /// The engine that the configuration asks for.
+    pub fn start(config: &VectorsConfig, data_dir: &Path) -> Result<Self> {
+        if config.url.is_empty() { Self::open(data_dir) } else { Self::connect(config) }
     }
 
     /// Loads the word list that Chinese is segmented with, so that the first query need not.
     pub fn warm_up(&self) -> Result<()> {
         lexical::embed_query("预热 warm up").map(|_| ())
+    }
+
+    /// Whether the engine answers and still has what was put into it. An error means that the
+    /// index has to be compared with SQL once the engine is back.
+    pub fn check(&self) -> Result<()> {
+        self.engine.check()
     }
 
     /// Puts points in and takes points out, and returns when both are on disk. After an error
@@ -92,7 +136,8 @@ impl Vectors {
         upserts: &[Point],
         deletes: &[i64],
     ) -> Result<()> {
-        self.shard(tenant, collection)?.apply(collection.average_terms(), upserts, deletes)
+        collection.check_tenant(tenant)?;
+        self.engine.apply(collection, upserts, deletes)
     }
 
     /// The chunks nearest to a vector by cosine, best first.
@@ -104,7 +149,8 @@ impl Vectors {
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Hit>> {
-        self.shard(tenant, collection)?.search_dense(vector, filter, limit)
+        collection.check_tenant(tenant)?;
+        self.engine.search_dense(collection, vector, filter, limit)
     }
 
     /// The chunks that share words with a text, best BM25 first; none when it has no words.
@@ -116,23 +162,27 @@ impl Vectors {
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Hit>> {
-        self.shard(tenant, collection)?.search_sparse(text, filter, limit)
+        collection.check_tenant(tenant)?;
+        self.engine.search_sparse(collection, text, filter, limit)
     }
 
     /// The ids of all points, ascending.
     pub fn ids(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<Vec<i64>> {
-        self.shard(tenant, collection)?.ids()
+        collection.check_tenant(tenant)?;
+        self.engine.ids(collection)
     }
 
     /// The number of points.
     pub fn count(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<usize> {
-        self.shard(tenant, collection)?.count()
+        collection.check_tenant(tenant)?;
+        self.engine.count(collection)
     }
 
     /// Merges and indexes segments where that pays; searches go on meanwhile, writes wait.
-    /// Tells whether anything changed.
+    /// Tells whether anything changed. A server does it by itself.
     pub fn optimize(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<bool> {
-        self.shard(tenant, collection)?.optimize()
+        collection.check_tenant(tenant)?;
+        self.engine.optimize(collection)
     }
 
     /// Builds the index anew beside the old one, which answers until the two are swapped.
@@ -144,28 +194,14 @@ impl Vectors {
         collection: &CollectionRef,
         points: impl IntoIterator<Item = Result<Point>>,
     ) -> Result<()> {
-        self.shard(tenant, collection)?.rebuild(collection.average_terms(), points)
-    }
-
-    /// Removes a collection's index from memory and disk; doing it again changes nothing.
-    pub fn drop_collection(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<()> {
-        self.shard(tenant, collection)?.remove()?;
-        self.lock_shards().remove(&collection.id());
-        Ok(())
-    }
-
-    fn shard(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<Arc<Shard>> {
         collection.check_tenant(tenant)?;
-        let mut shards = self.lock_shards();
-        let shard = shards.entry(collection.id()).or_insert_with(|| {
-            let path = self.directory.join(collection.id().to_string());
-            Arc::new(Shard::new(path, collection.dimension()))
-        });
-        Ok(Arc::clone(shard))
+        self.engine.rebuild(collection, &mut points.into_iter())
     }
 
-    fn lock_shards(&self) -> MutexGuard<'_, HashMap<i64, Arc<Shard>>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Removes a collection's index for good; doing it again changes nothing.
+    pub fn drop_collection(&self, tenant: &TenantId, collection: &CollectionRef) -> Result<()> {
+        collection.check_tenant(tenant)?;
+        self.engine.drop_collection(collection)
     }
 }
 
@@ -183,13 +219,10 @@ pub(super) fn holds_shards(directory: &Path) -> Result<bool> {
     }
 }
 
-fn in_use(data_dir: &Path) -> Error {
-    Error::new(
-        Kind::Conflict,
-        "data_dir_in_use",
-        format!(
-            "Another process is using the data directory {}. Stop it, or set another data.dir.",
-            data_dir.display()
-        ),
-    )
+fn check_dense(vector: &[f32], dimension: usize) -> Result<()> {
+    if vector.len() == dimension && vector.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    let length = vector.len();
+    Err(Error::internal(format!("a vector of {length} is not {dimension} finite numbers")))
 }

@@ -1,4 +1,11 @@
-//! Searching real shards: both legs, both scripts, filters.
+//! Searching real shards: both legs, both scripts, filters. Then the server engine: that it
+//! gives what the embedded one gives, and what it does when the server fails.
+
+mod equivalence;
+mod server;
+
+#[path = "../../../tests/support/qdrant/mod.rs"]
+mod qdrant;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
