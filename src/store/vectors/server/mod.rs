@@ -160,8 +160,11 @@ impl Server {
 
     /// Makes the collection unless it is there. The caller holds the gate.
     fn ensure(&self, index: &Index) -> Result<()> {
-        if *lock(&index.presence) == Presence::Seen {
-            return Ok(());
+        match *lock(&index.presence) {
+            Presence::Unknown => {}
+            Presence::Seen => return Ok(()),
+            // Made anew it would hold what comes now and lack what was there.
+            Presence::Lost => return Err(lost()),
         }
         let aliases = self
             .link
