@@ -117,10 +117,11 @@ async fn every_operation_asks_for_its_key() {
             (server.caller.clone(), refused(401)),
             (server.with_key(UNKNOWN_KEY), refused(401)),
             (server.with_key(&expired), refused(401)),
-            (server.with_key(&lacking), if is_open || any_key { 200 } else { 403 }),
         ] {
             assert_eq!(operation.ask(&caller).await, status, "{operation:?}");
         }
+        let status = operation.ask(&server.with_key(&lacking)).await;
+        assert_eq!(status == 403, !is_open && !any_key, "{operation:?}: {status}");
         let status = operation.ask(&server.with_key(&right)).await;
         assert!(![401, 403].contains(&status), "{operation:?}: {status}");
         secrets.extend([right, lacking]);
@@ -315,6 +316,9 @@ fn odd_bodies(field: &str) -> Vec<(&'static str, Vec<u8>, Vec<u16>)> {
 /// A field of the operation's body.
 fn field(path: &str) -> &'static str {
     match path.rsplit('/').next() {
+        Some("rerank") => "query",
+        Some("embeddings") => "input",
+        Some("embed") => "inputs",
         Some("rewrite" | "search") => "query",
         Some("keys") => "name",
         Some("documents") => "documents",
@@ -335,7 +339,12 @@ async fn malformed_bodies_are_refused_everywhere() {
         let request = || server.caller.request(operation.method.clone(), &operation.path);
         for (name, body, statuses) in odd_bodies(field(&operation.path)) {
             let answer = send(request().header(CONTENT_TYPE, "application/json").body(body)).await;
-            assert!(statuses.contains(&answer.status), "{name}: {operation:?}: {answer:?}");
+            // OpenAI and Cohere answer every invalid request with 400.
+            let status = match operation.path.as_str() {
+                "/v1/embeddings" | "/v2/rerank" if answer.status == 400 => statuses[0],
+                _ => answer.status,
+            };
+            assert!(statuses.contains(&status), "{name}: {operation:?}: {answer:?}");
         }
         for media_type in ["text/plain", "application/x-www-form-urlencoded", "json", "é"] {
             let answer = send(request().header(CONTENT_TYPE, media_type).body("{}")).await;
@@ -427,7 +436,7 @@ async fn bodies_over_the_limit_name_the_setting() {
             let answer =
                 send(request.header(CONTENT_TYPE, "application/json").body(body(n_bytes))).await;
             assert_eq!(answer.status == 413, is_over, "{n_bytes}: {operation:?}: {answer:?}");
-            let detail = answer.body["detail"].as_str().unwrap();
+            let detail = answer.detail();
             assert_eq!(detail.contains("max_body_bytes"), is_over, "{answer:?}");
             assert_eq!(detail.contains("20000"), is_over, "{answer:?}");
         }

@@ -4,25 +4,23 @@
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{
-    Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    Response, ResponseBuilder,
-};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
+use super::compat::shape::Shape;
 use super::guard::SCHEME;
 use super::idempotency;
-use super::problem::{self, ProblemDetails, ProblemField};
 
 pub const ASKING: &str = "asking";
 pub const FEEDBACK: &str = "feedback";
 pub const CORPUS: &str = "corpus";
+pub const DROP_IN: &str = "drop-in";
 pub const KEYS: &str = "keys";
 pub const OPERATIONS: &str = "operations";
 
 const DESCRIPTION: &str = "Turns the ambiguous queries of a chat into faithful questions and \
     ranked passages. Spans count Unicode scalar values. Every answer carries `x-request-id`, \
-    echoed when given, and `Server-Timing`; every refusal is a problem document (RFC 9457).";
+    echoed when given, and `Server-Timing`; every refusal is a problem document (RFC 9457), or on \
+    a drop-in route what that route's owner defines.";
 
 /// The description without operations.
 pub fn base() -> OpenApi {
@@ -38,6 +36,7 @@ pub fn base() -> OpenApi {
         (ASKING, "Rewriting queries and searching with them"),
         (FEEDBACK, "What people did with answers and said of them"),
         (CORPUS, "Collections, their documents and glossaries"),
+        (DROP_IN, "Routes in the shapes of OpenAI, Jina, Cohere and TEI, for their clients"),
         (KEYS, "Who may call"),
         (OPERATIONS, "Whether the server is well, and what it is"),
     ];
@@ -45,16 +44,18 @@ pub fn base() -> OpenApi {
     OpenApiBuilder::new().info(info).tags(Some(tags.map(tag))).build()
 }
 
-/// Adds what all operations share: the key, and the problem as the default answer.
+/// Adds what all operations share: the key, and the refusal as the default answer.
 pub fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
     add_key(components);
-    add_problem(components);
+    for shape in Shape::ALL {
+        shape.describe(components);
+    }
     idempotency::describe(&mut api);
-    for item in api.paths.paths.values_mut() {
+    for (path, item) in &mut api.paths.paths {
+        let refusal = Shape::of(path).reference();
         for operation in operations(item) {
-            let problem = RefOr::Ref(Ref::from_response_name("Problem"));
-            operation.responses.responses.insert("default".to_owned(), problem);
+            operation.responses.responses.insert("default".to_owned(), refusal.clone());
         }
     }
     api
@@ -67,19 +68,6 @@ fn add_key(components: &mut Components) {
         .description(Some("A key, made by `querent keys create` or `POST /admin/keys`."))
         .build();
     components.add_security_scheme(SCHEME, SecurityScheme::Http(scheme));
-}
-
-fn add_problem(components: &mut Components) {
-    let schemas = &mut components.schemas;
-    schemas.insert(ProblemDetails::name().into_owned(), ProblemDetails::schema());
-    schemas.insert(ProblemField::name().into_owned(), ProblemField::schema());
-    let content =
-        ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemDetails::name()))).build();
-    let response: Response = ResponseBuilder::new()
-        .description("Why the request was refused")
-        .content(problem::MEDIA_TYPE, content)
-        .build();
-    components.responses.insert("Problem".to_owned(), response.into());
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -127,7 +115,10 @@ mod tests {
             for (method, operation) in item.as_object().unwrap() {
                 let id = operation["operationId"].as_str().unwrap();
                 assert!(ids.insert(id.to_owned()), "{id} is there twice");
-                let verbs = ["get", "list", "put", "create", "delete", "rewrite", "search"];
+                let verbs = [
+                    "get", "list", "put", "create", "delete", "rewrite", "search", "embed",
+                    "rerank",
+                ];
                 let verb = id.split('_').next().unwrap();
                 assert!(verbs.contains(&verb) && id.contains('_'), "{id}");
                 assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{method} {path}");

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, Span};
 
+use super::compat::shape::Shape;
 use super::problem::{Answer, Problem};
 use crate::error::{Error, Kind};
 use crate::store::new_id;
@@ -92,7 +93,7 @@ pub fn refuse_after_panic(_message: Box<dyn Any + Send>) -> Response {
     Problem::from(Error::internal("a handler panicked")).into_response()
 }
 
-/// Fills in the problem document of a refusal and logs its cause, once. A failure that came
+/// Writes a refusal in the shape of its route and logs its cause, once. A failure that came
 /// without a problem, from the framework itself, gets a plain one.
 fn render(mut response: Response, request_id: &str, instance: &str, span: &Span) -> Response {
     let status = response.status();
@@ -109,7 +110,7 @@ fn render(mut response: Response, request_id: &str, instance: &str, span: &Span)
             tracing::warn!(parent: span, code = problem.code(), error = cause, "request refused");
         }
     }
-    problem.details(request_id, instance).write_to(&mut response);
+    Shape::of(instance).write(problem, request_id, instance, &mut response);
     response
 }
 

@@ -6,8 +6,9 @@
 //! - Nobody passes without a decision: an operation declares what it needs by `security(…)` in its
 //!   `#[utoipa::path]`, and [`guard`] refuses whatever declares nothing. What is documented is
 //!   what is enforced.
-//! - Every refusal is a problem document ([`problem`]), rendered in one place ([`layers`]), which
-//!   also gives each answer its request id and its timings.
+//! - Every refusal is a problem document ([`problem`]), or on a drop-in route what its owner's
+//!   clients read ([`compat::shape`]), rendered in one place ([`layers`]), which also gives each
+//!   answer its request id and its timings.
 //! - No text that a caller sent is logged.
 
 pub mod guard;
@@ -17,6 +18,7 @@ pub mod serve;
 
 mod audit;
 mod checks;
+mod compat;
 mod corpus;
 mod document;
 mod extract;
@@ -133,6 +135,14 @@ fn operations() -> OpenApiRouter<AppState> {
         .routes(routes!(corpus::documents::get_document, corpus::documents::delete_document))
         .routes(routes!(corpus::tasks::get_task))
         .routes(routes!(corpus::glossary::put_glossary, corpus::glossary::get_glossary))
+        .routes(routes!(compat::openai::create_embeddings))
+        .routes(routes!(compat::openai::list_models))
+        .routes(routes!(compat::openai::get_model))
+        .routes(routes!(compat::rerank::rerank_documents))
+        .routes(routes!(compat::rerank::rerank_documents_v2))
+        .routes(routes!(compat::tei::embed_texts))
+        .routes(routes!(compat::tei::rerank_texts))
+        .routes(routes!(compat::tei::get_info))
         .routes(routes!(keys::list_keys, keys::create_key))
         .routes(routes!(keys::delete_key))
         .routes(routes!(audit::list_audit))

@@ -97,6 +97,16 @@ impl Problem {
         self.status
     }
 
+    /// What happened, for the caller.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that are wrong.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     /// The document, for the request with this id and path.
     pub fn details(self, request_id: &str, instance: &str) -> ProblemDetails {
         let field = |FieldError { pointer, detail }| ProblemField { pointer, detail };

@@ -23,11 +23,11 @@ use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics;
 
 /// Passage tokens embedded between two looks at the queue of queries.
-const SLICE_TOKENS: usize = 1_024;
+pub const SLICE_TOKENS: usize = 1_024;
 /// Query tokens in one packed pass.
 const QUERY_PASS_TOKENS: usize = 4_096;
 /// Callers that may wait; one more is refused as busy.
-const MAX_WAITING: usize = 1_024;
+pub const MAX_WAITING: usize = 1_024;
 
 /// The handle to the embedder's thread.
 pub struct Encoder {
@@ -48,6 +48,15 @@ struct Prompts {
     document: String,
 }
 
+impl Prompts {
+    fn of(&self, kind: TextKind) -> &str {
+        match kind {
+            TextKind::Query => &self.query,
+            TextKind::Passage => &self.document,
+        }
+    }
+}
+
 /// What a text is embedded as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextKind {
@@ -58,6 +67,8 @@ pub enum TextKind {
 struct Job {
     texts: Vec<String>,
     vectors: Vec<Vec<f32>>,
+    /// Whether vectors are brought to length 1; only a job of the queries' line may say no.
+    unit: bool,
     reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
 }
 
@@ -150,6 +161,22 @@ impl Encoder {
         self.counter.encode_fast(text, false).map_or(0, |encoding| encoding.len())
     }
 
+    /// How many tokens a text is embedded as: its prompt and the end token with it, nothing cut.
+    pub fn embedded_tokens(&self, kind: TextKind, text: &str) -> usize {
+        let prefix = self.prompts.of(kind);
+        self.counter.encode_fast(format!("{prefix}{text}"), true).map_or(0, |e| e.len())
+    }
+
+    /// The start of a text that has at most `max_tokens` tokens.
+    pub fn cut<'a>(&self, text: &'a str, max_tokens: usize) -> &'a str {
+        let Ok(encoding) = self.counter.encode(text, false) else { return text };
+        match encoding.get_offsets().get(max_tokens) {
+            // A character of several tokens begins where its first one does.
+            Some((start, _)) => text.get(..*start).unwrap_or(text),
+            None => text,
+        }
+    }
+
     /// One unit-length vector a text, in the order of the texts.
     ///
     /// # Errors
@@ -158,18 +185,34 @@ impl Encoder {
         gen_ai.operation.name = "embeddings", gen_ai.request.model = self.id
     ))]
     pub async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+        self.submit(kind, kind, true, texts).await
+    }
+
+    /// One vector a text of whatever length the model gives it. They go through the queries' line,
+    /// so a caller with many texts brings them in small groups.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub async fn embed_raw(&self, kind: TextKind, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+        self.submit(TextKind::Query, kind, false, texts).await
+    }
+
+    async fn submit(
+        &self,
+        line: TextKind,
+        kind: TextKind,
+        unit: bool,
+        texts: Vec<String>,
+    ) -> Result<Vec<Vec<f32>>> {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let prefix = match kind {
-            TextKind::Query => &self.prompts.query,
-            TextKind::Passage => &self.prompts.document,
-        };
+        let prefix = self.prompts.of(kind);
         let texts = texts.into_iter().map(|text| format!("{prefix}{text}")).collect();
         let (reply, answer) = oneshot::channel();
         {
             let mut waiting = self.queue.lock();
-            let line = match kind {
+            let line = match line {
                 TextKind::Query => &mut waiting.queries,
                 TextKind::Passage => &mut waiting.passages,
             };
@@ -180,7 +223,7 @@ impl Encoder {
                     "too many requests wait for the embedder; try again shortly",
                 ));
             }
-            line.push_back(Job { texts, vectors: Vec::new(), reply });
+            line.push_back(Job { texts, vectors: Vec::new(), unit, reply });
             waiting.report();
         }
         self.queue.changed.notify_one();
@@ -247,7 +290,9 @@ impl Worker {
             Ok(vectors) => {
                 let mut vectors = vectors.into_iter();
                 for job in jobs {
-                    let of_job = vectors.by_ref().take(job.texts.len()).collect();
+                    let of_job = vectors.by_ref().take(job.texts.len());
+                    let of_job = of_job.map(|raw| if job.unit { unit(&raw) } else { raw });
+                    let of_job = of_job.collect();
                     let _ = job.reply.send(Ok(of_job));
                 }
             }
@@ -289,8 +334,7 @@ impl Worker {
         }
     }
 
-    /// The vectors of texts of any lengths: each text's last hidden state, cut to the dimension,
-    /// of unit length.
+    /// The vectors of texts of any lengths: each text's last hidden state, cut to the dimension.
     fn embed_packed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let tokens = texts
             .iter()
@@ -317,7 +361,7 @@ impl Worker {
             for row in pass {
                 end += row.len();
                 let last: Vec<f32> = hidden.get(end - 1)?.to_vec1()?;
-                vectors.push(unit(&last[..self.dimension.min(last.len())]));
+                vectors.push(last[..self.dimension.min(last.len())].to_vec());
             }
         }
         Ok(vectors)
@@ -325,7 +369,7 @@ impl Worker {
 }
 
 /// A vector of length 1 in the same direction.
-fn unit(vector: &[f32]) -> Vec<f32> {
+pub fn unit(vector: &[f32]) -> Vec<f32> {
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::EPSILON);
     vector.iter().map(|value| value / length).collect()
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics;
 
 /// Longest query with its passage, in tokens.
-const MAX_TOKENS: usize = 2_048;
+pub const MAX_TOKENS: usize = 2_048;
 /// Its name among the metrics.
 const QUEUE: &str = "rerank";
 /// Requests that may wait.

@@ -4,13 +4,16 @@
 pub mod ask;
 mod averages;
 pub mod collections;
+pub mod embeddings;
 pub mod feedback;
 pub mod housekeeping;
 pub mod ingest;
 pub mod journal;
 mod measure;
+pub mod models;
 pub mod question;
 pub mod requests;
+pub mod rerank;
 mod senses;
 
 use std::path::PathBuf;
@@ -19,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::future::Cache;
+use time::OffsetDateTime;
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::Config;
@@ -51,6 +55,7 @@ pub struct Services {
     /// Whether it is still in step, as far as is known.
     index_in_step: AtomicBool,
     growth: averages::Growth,
+    started_at: OffsetDateTime,
 }
 
 /// The parts that `app` has loaded.
@@ -101,6 +106,7 @@ impl Services {
             index_ready: AtomicBool::new(false),
             index_in_step: AtomicBool::new(false),
             growth: averages::Growth::default(),
+            started_at: OffsetDateTime::now_utc(),
         }
     }
 

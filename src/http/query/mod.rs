@@ -32,6 +32,12 @@ pub use request::{RewriteRequest, SearchRequest};
 /// An answer with the milliseconds of its parts.
 pub struct Timed<T>(Stages, T);
 
+impl<T> Timed<T> {
+    pub fn new(stages: Stages, answer: T) -> Self {
+        Self(stages, answer)
+    }
+}
+
 impl<T: Serialize> IntoResponse for Timed<T> {
     fn into_response(self) -> Response {
         let mut response = axum::Json(self.1).into_response();
