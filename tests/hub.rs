@@ -229,6 +229,22 @@ async fn hostile_names_pickles_and_strange_models_are_refused_before_weights_com
 }
 
 #[tokio::test]
+async fn a_gguf_is_used_though_a_config_stands_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/fixtures");
+    let mut content = Hub::of_folder(&fixtures.join("qwen3-tiny"));
+    content.files.insert("q4.gguf".into(), fs::read(fixtures.join("qwen3-tiny.gguf")).unwrap());
+    let hub = FakeHub::start(content).await;
+    pulled(dir.path(), &hub, &[MODEL, "--file", "q4.gguf"]).await;
+    let snapshot = repo(dir.path()).join("snapshots").join(COMMIT);
+    assert!(snapshot.join("config.json").exists() && snapshot.join("q4.gguf").exists());
+    assert!(!snapshot.join("model.safetensors").exists());
+    let mut list = with_hub(dir.path(), &hub.url);
+    list.args(["models", "list"]);
+    assert!(output(list).await.1.starts_with("lantern/fish@main"));
+}
+
+#[tokio::test]
 async fn refusals_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let hub = FakeHub::start(Hub::of_folder(&starter())).await;

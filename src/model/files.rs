@@ -68,7 +68,9 @@ impl ModelFolder {
             let dir = path.parent().unwrap_or(Path::new(".")).to_owned();
             return Ok(Self { dir, gguf: Some(path.to_owned()), id: None });
         }
-        if path.join("config.json").is_file() {
+        let has = |ending: &str| Ok::<_, Error>(!files_ending(path, ending)?.is_empty());
+        // A folder of GGUF files may come with the config of the model that they were made from.
+        if path.join("config.json").is_file() && (has("safetensors")? || !has("gguf")?) {
             return Ok(Self { dir: path.to_owned(), gguf: None, id: None });
         }
         let mut ggufs = files_ending(path, "gguf")?;

@@ -111,6 +111,12 @@ pub fn check(
     }
 }
 
+/// Checks only what is wrong on its face: thinking text, template tokens, markup, hidden
+/// characters, orders and loops.
+pub fn check_form(query: &str, standalone: &str) -> Result<(), Violation> {
+    form::check(query, standalone)
+}
+
 fn check_length(query: &str, standalone: &str) -> Result<(), Violation> {
     let length = standalone.chars().count();
     let room = LARGEST_GROWTH * (query.chars().count() + ROOM_CHARS);

@@ -35,7 +35,13 @@ pub fn conclude(plan: &Plan, written: Option<&str>, max_variants: usize) -> Verd
     if let Some(written) = written {
         match by_model(plan, written) {
             Ok(Some(found)) if found.is_clean => reading = Some(found.reading),
-            Ok(found) => doubtful = found.map(|found| found.reading),
+            Ok(found) => {
+                // A model that writes out its thoughts or its template is to be heard of, even
+                // where something could be made of it.
+                let cleaned = check::clean(written, &conversation.query);
+                refused = check::check_form(&conversation.query, &cleaned).err();
+                doubtful = found.map(|found| found.reading);
+            }
             Err(violation) => refused = Some(violation),
         }
     }

@@ -34,7 +34,7 @@ impl Download<'_> {
     /// # Errors
     /// Those of the hub, and `hub_digest` for a file that is not the one listed.
     pub async fn run(&self, on_position: &mut dyn FnMut(u64)) -> Result<u64> {
-        let partial = self.partial();
+        let partial = partial(self.blob);
         let (mut n_tries, mut n_fetched) = (0, 0);
         loop {
             let held = length(&partial).await?;
@@ -55,12 +55,6 @@ impl Download<'_> {
         Ok(n_fetched)
     }
 
-    fn partial(&self) -> PathBuf {
-        let mut name = self.blob.as_os_str().to_owned();
-        name.push(".incomplete");
-        PathBuf::from(name)
-    }
-
     /// One request for what is behind `held`.
     async fn fetch(
         &self,
@@ -75,6 +69,9 @@ impl Download<'_> {
             return Err(senseless("a file is of another commit than was asked for").into());
         }
         let goes_on = goes_on_from(&response, held);
+        if response.status() == StatusCode::PARTIAL_CONTENT && !goes_on {
+            return Err(senseless("it sends another part of a file than was asked for").into());
+        }
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             remove(partial).await?;
             let error = senseless("it has less of a file than we have");
@@ -134,6 +131,13 @@ impl Download<'_> {
         );
         Err(Error::new(Kind::Unavailable, "hub_digest", message))
     }
+}
+
+/// Where what there is of a blob waits for the rest.
+pub fn partial(blob: &Path) -> PathBuf {
+    let mut name = blob.as_os_str().to_owned();
+    name.push(".incomplete");
+    PathBuf::from(name)
 }
 
 /// Whether the answer is the rest behind `held` and nothing else.

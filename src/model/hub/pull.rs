@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::cache::{RepoCache, find};
 use super::client::HubClient;
 use super::digest::FileDigest;
-use super::download::Download;
+use super::download::{Download, partial};
 use super::listing::{RemoteFile, senseless};
 use super::repo::ModelRef;
 use super::settings::HubSettings;
@@ -161,8 +161,11 @@ fn is_there(cache: &RepoCache, file: &File) -> bool {
 
 /// Whether the disk holds what is missing.
 fn check_room(cache: &RepoCache, files: &[File]) -> Result<()> {
-    let missing = files.iter().filter(|file| !is_there(cache, file));
-    let missing: u64 = missing.map(|file| file.n_bytes).sum();
+    let missing = files.iter().filter(|file| !is_there(cache, file)).map(|file| {
+        let held = partial(&cache.blob(&file.digest)).metadata().map_or(0, |held| held.len());
+        file.n_bytes.saturating_sub(held)
+    });
+    let missing: u64 = missing.sum();
     let free = fs4::available_space(cache.blobs())?;
     if missing <= free {
         return Ok(());
