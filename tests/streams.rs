@@ -9,6 +9,9 @@ use futures::StreamExt;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use support::{Caller, Server};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// An event as it came.
 #[derive(Debug)]
@@ -156,6 +159,47 @@ async fn what_is_wrong_from_the_start_is_no_stream() {
         let answer = server.caller.post(path, &nowhere).await;
         assert_eq!((answer.status, &answer.body["code"]), (404, &json!("collection_not_found")));
     }
+}
+
+/// A model that never answers; gives a moment for each request that came and for each that ended.
+async fn silent_model() -> (String, UnboundedReceiver<&'static str>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (moments, told) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut bytes = [0; 4096];
+            let mut has_come = false;
+            while socket.read(&mut bytes).await.is_ok_and(|n_bytes| n_bytes > 0) {
+                if !std::mem::replace(&mut has_come, true) {
+                    moments.send("came").unwrap();
+                }
+            }
+            moments.send("ended").unwrap();
+        }
+    });
+    (url, told)
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_generation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (url, mut told) = silent_model().await;
+    let variables =
+        [("QUERENT__REWRITER__URL", url.as_str()), ("QUERENT__REWRITER__REMOTE_MODEL", "tiny")];
+    let server = Server::start_with(dir.path(), &["--dev"], &variables).await;
+    let mut question = question();
+    question["max_rewrite_ms"] = json!(60_000);
+    let mut response = ask(&server.caller, "/v1/rewrite", &question).send().await.unwrap();
+    let first = response.chunk().await.unwrap().unwrap();
+    assert!(std::str::from_utf8(&first).unwrap().contains("event: gate"), "{first:?}");
+    assert_eq!(told.recv().await, Some("came"));
+    let left = std::time::Instant::now();
+    drop(response);
+    // Ten times what is promised: machines that test have other things to do.
+    let ended = tokio::time::timeout(Duration::from_secs(1), told.recv()).await;
+    assert_eq!(ended.ok().flatten(), Some("ended"));
+    println!("the generation ended {:?} after its client left", left.elapsed());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
 use super::compat::shape::Shape;
+use super::generators;
 use super::guard::SCHEME;
 use super::idempotency;
 
@@ -48,6 +49,7 @@ pub fn base() -> OpenApi {
 pub fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
     add_key(components);
+    generators::adapt(components);
     for shape in Shape::ALL {
         shape.describe(components);
     }

@@ -24,6 +24,7 @@ mod document;
 mod extract;
 mod feedback;
 mod idempotency;
+mod generators;
 mod keys;
 mod layers;
 mod limits;

@@ -51,10 +51,9 @@ pub struct TeiEmbedRequest {
 /// Where a text is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 pub enum TruncationDirection {
+    // Hugging Face's own client writes it in lower case.
+    #[serde(alias = "right")]
     Right,
-    /// As Hugging Face's own client writes it.
-    #[serde(rename = "right")]
-    RightInLowerCase,
 }
 
 /// A text that the embedder wants in front.

@@ -32,7 +32,12 @@ do {
 assert.equal(task.data?.status, "succeeded");
 
 const found = await client.POST("/v1/search", {
-  body: { query: "怎么导出客户画像", collection: path.name, top_k: 1 },
+  body: {
+    query: "怎么导出客户画像",
+    collection: path.name,
+    top_k: 1,
+    context: { facts: { region: "华东区" } },
+  },
 });
 assert.ok(found.data, JSON.stringify(found.error));
 const first: string | undefined = found.data.results[0]?.document_id;
