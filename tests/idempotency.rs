@@ -34,7 +34,7 @@ async fn n_documents(caller: &Caller) -> usize {
 #[tokio::test]
 async fn a_thousand_duplicates_are_one_task() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), &["--dev"], &[("QUERENT_LOG", "warn")]).await;
+    let server = Server::start(dir.path()).await;
     let caller = &server.caller;
     caller.make("docs").await;
     let body = upload();
