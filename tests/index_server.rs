@@ -1,5 +1,5 @@
 //! The program with its index on a server, which is a stand-in here: not there at the start,
-//! there, gone again, back without its data. And how the index keeps up with a collection.
+//! there, gone again, back without its data. And what holds for the embedded index as well.
 
 #[expect(dead_code, reason = "each file of tests uses a part of it")]
 #[path = "support/qdrant/mod.rs"]
@@ -121,6 +121,20 @@ async fn a_missing_index_server_is_waited_for_and_caught_up_with() {
     assert!(!server.log().contains(KEY), "{}", server.log());
 }
 
+/// The embedded engine, too, may be without an index for a while.
+#[tokio::test]
+async fn an_unreadable_index_leaves_a_search_that_finds_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path()).await;
+    server.caller.make("docs").await;
+    let found = find(&server.caller, "退款政策").await;
+    assert_eq!(found["degraded"], json!([]), "{found}");
+    std::fs::create_dir(directory.path().join("vectors/1.broken")).unwrap();
+    let found = find(&server.caller, "退款政策").await;
+    assert_eq!(found["degraded"], json!(["index_unavailable"]), "{found}");
+    assert_eq!(found["results"], json!([]), "{found}");
+}
+
 #[tokio::test]
 async fn the_average_length_follows_a_collection_that_grows() {
     let directory = tempfile::tempdir().unwrap();
@@ -137,6 +151,6 @@ async fn the_average_length_follows_a_collection_that_grows() {
         assert!(started.elapsed() < PATIENCE, "{}", server.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(documents(&find(caller, "退款政策").await), ["first"]);
+    assert_eq!(documents(&find(caller, "退款政策").await)[0], "first");
     assert_eq!(documents(&find(caller, "条目 77").await)[0], "d77");
 }
