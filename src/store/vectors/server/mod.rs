@@ -3,12 +3,12 @@
 //! **One Qdrant collection to a collection of querent.** Qdrant advises few collections, with
 //! the tenant as a payload index. But it takes the IDF of a word over a whole Qdrant collection,
 //! whatever the filter: in a shared one, what one tenant writes would move the scores of
-//! another, and reveal which words it uses. (Servers from 1.18 on can take the IDF over a
-//! filter; older ones ignore that without a word, so nothing may hang on it.) Collections also
-//! differ in dimension, and dropping one is then a matter of a moment. The price is a few
-//! megabytes of the server's memory for each: thousands of collections are fine, a hundred
-//! thousand are not. The tenant is in every payload all the same, indexed as such, and every
-//! search is filtered by it: a second wall, should a name ever be mixed up.
+//! another, and reveal which words it uses. (The newest servers can take the IDF over a filter;
+//! older ones would ignore that without a word, so nothing may hang on it.) Collections also
+//! differ in dimension, and dropping one is a single call. The price is what the server spends
+//! on each collection for itself, which bounds how many there can be. The tenant is in every
+//! payload all the same, indexed as such, and every search is filtered by it: a second wall,
+//! should a name ever be mixed up.
 //!
 //! With more than one shard Qdrant takes the IDF of each shard by itself, so BM25 scores differ
 //! a little from those of the embedded engine.
