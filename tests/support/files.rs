@@ -17,7 +17,7 @@ pub fn pdf_of(objects: &[Object], info: usize) -> Vec<u8> {
     let mut offsets = Vec::new();
     for (index, object) in objects.iter().enumerate() {
         offsets.push(file.len());
-        write!(file, "{} 0 obj\n", index + 1).unwrap();
+        writeln!(file, "{} 0 obj", index + 1).unwrap();
         file.extend_from_slice(object);
         file.extend_from_slice(b"\nendobj\n");
     }
@@ -25,7 +25,7 @@ pub fn pdf_of(objects: &[Object], info: usize) -> Vec<u8> {
     let n_objects = objects.len() + 1;
     write!(file, "xref\n0 {n_objects}\n0000000000 65535 f \n").unwrap();
     for offset in offsets {
-        write!(file, "{offset:010} 00000 n \n").unwrap();
+        writeln!(file, "{offset:010} 00000 n ").unwrap();
     }
     let trailer = format!("/Size {n_objects} /Root 1 0 R /Info {info} 0 R");
     write!(file, "trailer\n<< {trailer} >>\nstartxref\n{table}\n%%EOF\n").unwrap();

@@ -9,7 +9,7 @@ mod numbering;
 mod styles;
 mod xml;
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
 
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -83,11 +83,12 @@ impl<'c> Parts<'c> {
             file => file.map_err(|_| damaged())?,
         };
         let mut bytes = Vec::new();
-        file.take(self.left + 1).read_to_end(&mut bytes).map_err(|_| damaged())?;
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            let mebibytes = MAX_XML_BYTES >> 20;
-            too_complex(format!("the Word document unpacks to more than {mebibytes} MiB of XML"))
+        file.take(self.left + 1).read_to_end(&mut bytes).map_err(|error| match error.kind() {
+            // What this process may use can be less than what we would unpack.
+            ErrorKind::OutOfMemory => too_large(),
+            _ => damaged(),
         })?;
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
         let text = String::from_utf8(bytes).map_err(|_| damaged())?;
         Ok(Some(text))
     }
@@ -124,6 +125,14 @@ fn title(core: &str) -> Option<String> {
     });
     read.ok()?;
     sensible_title(&title)
+}
+
+fn too_large() -> Error {
+    let mebibytes = MAX_XML_BYTES >> 20;
+    too_complex(format!(
+        "the Word document unpacks to more than {mebibytes} MiB of XML, or than fits into \
+         [ingest] parser_memory_bytes"
+    ))
 }
 
 fn damaged() -> Error {
