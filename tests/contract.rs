@@ -145,6 +145,7 @@ async fn every_operation_asks_for_its_key() {
 struct Belongings {
     task: String,
     key: String,
+    stream: String,
 }
 
 impl Belongings {
@@ -155,7 +156,11 @@ impl Belongings {
         let task = accepted.body["task"].as_str().unwrap().to_owned();
         caller.wait_for(&task).await;
         let key = caller.post("/admin/keys", &json!({"scopes": ["query"], "name": CANARY})).await;
-        Self { task, key: key.body["id"].as_str().unwrap().to_owned() }
+        let question = json!({"query": CANARY, "stream": true});
+        let told = caller.request(Method::POST, "/v1/rewrite").json(&question).send().await;
+        let place = told.unwrap().headers()["content-location"].to_str().unwrap().to_owned();
+        let stream = place.rsplit_once('/').unwrap().1.to_owned();
+        Self { task, key: key.body["id"].as_str().unwrap().to_owned(), stream }
     }
 
     /// The path of an operation that names what there is, and one that names what nobody has.
@@ -163,6 +168,7 @@ impl Belongings {
         let id = match template {
             "/v1/tasks/{id}" => &self.task,
             "/admin/keys/{id}" => &self.key,
+            "/v1/streams/{id}" => &self.stream,
             "/v1/collections/{name}/documents/{id}" => "page",
             path if path.starts_with("/v1/collections/{name}") => "",
             _ => panic!("{template}: say what of a tenant its parameters name"),

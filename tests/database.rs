@@ -141,7 +141,7 @@ async fn migrating_prints_what_it_applied() {
 fn a_password_is_in_no_output() {
     let dir = DataDir::new();
     for (url, arguments, code) in [
-        ("postgres://querent:geheim@127.0.0.1:1/q", &["doctor"][..], 0),
+        ("postgres://querent:geheim@127.0.0.1:1/q", &["doctor"][..], 1),
         ("postgres://querent:geheim@127.0.0.1:1/q", &["serve"], 1),
         ("mysql://querent:geheim@127.0.0.1:1/q", &["serve"], 2),
     ] {
@@ -150,7 +150,7 @@ fn a_password_is_in_no_output() {
         let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert_eq!(output.status.code(), Some(code), "{said:?}");
         let said = said.concat();
-        assert!(said.contains("://querent@127.0.0.1:1/q"), "{said}");
+        assert!(said.contains("@127.0.0.1:1/q"), "{said}");
         assert!(!said.contains("geheim"), "{said}");
     }
 }

@@ -105,7 +105,7 @@ async fn the_request_has_the_prompt_the_model_and_the_key_and_no_tenant() {
     assert!(!log.contains("好吃") && !log.contains("象牙山"), "a query is in the log");
     let doctor = querent(dir.path()).envs(variables).arg("doctor").output().unwrap();
     let shown = String::from_utf8(doctor.stdout).unwrap();
-    assert!(shown.contains("(hidden)") && !shown.contains("zitronenfalter"), "{shown}");
+    assert!(shown.contains("rewriter.api_key") && !shown.contains("zitronenfalter"), "{shown}");
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ mod tests {
         let field = |schema: &str, field: &str| {
             api["components"]["schemas"][schema]["properties"][field].clone()
         };
-        let expected = json!({"type": ["integer", "null"], "minimum": 1, "maximum": 100,
+        let expected = json!({"type": ["integer", "null"], "format": "int64", "minimum": 1, "maximum": 100,
                               "description": "Passages wanted. Default: `10`."});
         assert_eq!(field("SearchRequest", "top_k"), expected);
         assert_eq!(field("ContextInput", "facts")["additionalProperties"], true);
