@@ -40,6 +40,8 @@ const found = await client.POST("/v1/search", {
   },
 });
 assert.ok(found.data, JSON.stringify(found.error));
+// Only with `stream` is it text.
+assert.ok(typeof found.data === "object");
 const first: string | undefined = found.data.results[0]?.document_id;
 assert.equal(first, "export");
 
