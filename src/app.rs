@@ -83,7 +83,7 @@ impl App {
 fn rewriter(config: &Config) -> Result<Option<Rewriter>> {
     let settings = &config.rewriter;
     if !settings.url.is_empty() {
-        return Ok(Some(Rewriter::Remote(RemoteRewriter::new(settings)?)));
+        return Ok(Some(Rewriter::Remote(Box::new(RemoteRewriter::new(settings)?))));
     }
     if settings.model.is_empty() {
         return Ok(None);

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn other_values_are_checked() {
-        let cases: [(fn(&mut VectorsConfig), &str); 5] = [
+        type Spoil = fn(&mut VectorsConfig);
+        let cases: [(Spoil, &str); 5] = [
             (|config| config.prefix = "a b".into(), "prefix"),
             (|config| config.prefix = String::new(), "prefix"),
             (|config| config.api_key = Secret::new("k\ny"), "api_key"),

@@ -13,6 +13,9 @@
 pub mod child;
 pub mod confine;
 mod docx;
+#[cfg(test)]
+#[path = "../../tests/support/files.rs"]
+mod files;
 mod html;
 mod markdown;
 mod page;

@@ -34,7 +34,7 @@ const PROMPT_OVERHEAD_TOKENS: usize = 640;
 /// What writes: a model of this process, or a server elsewhere.
 pub enum Rewriter {
     Local(Box<LocalRewriter>),
-    Remote(RemoteRewriter),
+    Remote(Box<RemoteRewriter>),
 }
 
 impl Rewriter {

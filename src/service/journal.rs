@@ -52,7 +52,7 @@ pub struct JournalWriter {
 
 #[derive(Debug)]
 enum Entry {
-    Call(NewAuditEntry, Option<oneshot::Sender<()>>),
+    Call(Box<NewAuditEntry>, Option<oneshot::Sender<()>>),
     KeyUse(String),
 }
 
@@ -80,7 +80,8 @@ impl Journal {
     /// Notes a refusal, or drops it when there are too many.
     pub fn note_refusal(&self, entry: NewAuditEntry) {
         let who = entry.key_id.clone().unwrap_or_default();
-        if self.refusals.check_key(&who).is_err() || !self.offer(Entry::Call(entry, None)) {
+        if self.refusals.check_key(&who).is_err() || !self.offer(Entry::Call(Box::new(entry), None))
+        {
             self.n_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -89,7 +90,7 @@ impl Journal {
     pub async fn record(&self, entry: NewAuditEntry) {
         let (written, is_written) = oneshot::channel();
         let what = format!("{} {}", entry.method, entry.route);
-        let is_queued = self.queue.send(Entry::Call(entry, Some(written))).await.is_ok();
+        let is_queued = self.queue.send(Entry::Call(Box::new(entry), Some(written))).await.is_ok();
         if !is_queued || is_written.await.is_err() {
             tracing::error!(what, "an administrative call was not written to the audit trail");
         }
@@ -98,7 +99,7 @@ impl Journal {
     /// Hands in the row of an administrative call whose caller has left, without waiting.
     pub fn record_later(&self, entry: NewAuditEntry) {
         let what = format!("{} {}", entry.method, entry.route);
-        if self.queue.try_send(Entry::Call(entry, None)).is_err() {
+        if self.queue.try_send(Entry::Call(Box::new(entry), None)).is_err() {
             tracing::error!(what, "an administrative call was not written to the audit trail");
         }
     }
@@ -161,7 +162,7 @@ impl Writer {
         for entry in batch {
             match entry {
                 Entry::Call(call, written) => {
-                    calls.push(call);
+                    calls.push(*call);
                     waiting.extend(written);
                 }
                 Entry::KeyUse(key_id) => {

@@ -271,13 +271,13 @@ pub async fn send(request: RequestBuilder) -> Answer {
 fn check_refusal(path: &str, answer: &Answer) {
     let below = |root: &&str| path == *root || path.starts_with(&format!("{root}/"));
     let (body, mut media_type) = (&answer.body, "application/json");
-    if ["/v1/embeddings", "/v1/models"].iter().any(|root| below(&root)) {
+    if ["/v1/embeddings", "/v1/models"].iter().any(&below) {
         let members: Vec<&String> = body["error"].as_object().unwrap().keys().collect();
         assert_eq!(members, ["message", "type", "param", "code"], "{answer:?}");
     } else if below(&"/v2/rerank") {
         assert_eq!(body["id"], answer.header("x-request-id"), "{answer:?}");
         assert!(body["message"].is_string(), "{answer:?}");
-    } else if ["/embed", "/rerank", "/info"].iter().any(|root| below(&root)) {
+    } else if ["/embed", "/rerank", "/info"].iter().any(below) {
         assert!(body["error"].is_string() && body["error_type"].is_string(), "{answer:?}");
     } else {
         media_type = "application/problem+json";

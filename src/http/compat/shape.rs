@@ -90,11 +90,11 @@ impl Shape {
         let is_below = |root: &&str| {
             path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if OPENAI_ROOTS.iter().any(|root| is_below(&root)) {
+        if OPENAI_ROOTS.iter().any(&is_below) {
             Self::OpenAi
-        } else if COHERE_ROOTS.iter().any(|root| is_below(&root)) {
+        } else if COHERE_ROOTS.iter().any(&is_below) {
             Self::Cohere
-        } else if TEI_ROOTS.iter().any(|root| is_below(&root)) {
+        } else if TEI_ROOTS.iter().any(is_below) {
             Self::Tei
         } else {
             Self::Problem

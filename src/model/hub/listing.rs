@@ -145,7 +145,7 @@ impl RemoteFile {
             true => self.ends_with(&[".json"]),
             false => {
                 let starts = |name: &&str| self.path.starts_with(*name);
-                let is_document = DOCUMENTS.iter().any(|name| starts(name));
+                let is_document = DOCUMENTS.iter().any(starts);
                 self.ends_with(&SMALL_DATA) || is_document && !self.ends_with(&PICKLES)
             }
         }

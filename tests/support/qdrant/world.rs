@@ -30,6 +30,9 @@ pub struct Collection {
     pub fields: Vec<String>,
 }
 
+/// What a point is worth to a query; none when it has no such vector.
+type Score<'a> = Box<dyn Fn(&PointStruct) -> Option<f32> + 'a>;
+
 impl World {
     /// A collection by name or alias.
     pub fn find(&mut self, name: &str) -> Result<&mut Collection, Status> {
@@ -48,7 +51,7 @@ impl Collection {
         scope: Option<&Filter>,
         limit: usize,
     ) -> Vec<ScoredPoint> {
-        let score: Box<dyn Fn(&PointStruct) -> Option<f32>> = match query {
+        let score: Score<'_> = match query {
             vector_input::Variant::Dense(wanted) => Box::new(move |point| {
                 let vector::Vector::Dense(own) = vector_of(point, using)? else { return None };
                 Some(cosine(&wanted.data, &own.data))

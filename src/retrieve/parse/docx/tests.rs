@@ -2,13 +2,8 @@
 
 use super::*;
 use crate::error::Kind;
+use crate::retrieve::parse::files::{document_xml, docx, docx_of, paragraph};
 use crate::retrieve::parse::{Format, Heading, ParsedDocument, parse};
-
-#[path = "../../../../tests/support/files.rs"]
-#[expect(dead_code, reason = "PDF files are tested elsewhere")]
-mod files;
-
-use files::{document_xml, docx, docx_of, paragraph};
 
 fn read(content: &[u8]) -> Result<ParsedDocument> {
     parse(Format::Docx, content)

@@ -1,11 +1,8 @@
 //! PDF files as programs write them, and as they arrive broken.
 
 use super::*;
+use crate::retrieve::parse::files;
 use crate::retrieve::parse::{Format, ParsedDocument, parse};
-
-#[path = "../../../../tests/support/files.rs"]
-#[expect(dead_code, reason = "Word files are tested elsewhere")]
-mod files;
 
 fn read(content: &[u8]) -> Result<ParsedDocument> {
     parse(Format::Pdf, content)
