@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -65,9 +65,14 @@ async fn main() -> Outcome<()> {
 }
 
 async fn measure(args: Args) -> Outcome<()> {
-    let silent = silent_model().await?;
-    let server = Server::start(&args, &silent)?;
-    let target = Rc::new(Target::new(&args, server)?);
+    let mut out = std::io::stdout();
+    overload(&args, &mut out).await?;
+    beside(&args, &mut out).await
+}
+
+/// Searches on a server with the settings that it has by default, idle, full and overrun.
+async fn overload(args: &Args, out: &mut impl std::io::Write) -> Outcome<()> {
+    let target = Rc::new(Target::new(args, Server::start(args, &[])?)?);
     let quarter = Duration::from_secs(args.seconds.div_ceil(4));
     target.closed(1, Duration::from_secs(3)).await;
     let idle = target.closed(1, quarter).await;
@@ -76,7 +81,6 @@ async fn measure(args: Args) -> Outcome<()> {
     let rate = full.rate() * args.factor;
     let over = target.open(rate, Duration::from_secs(args.seconds)).await;
     let after = target.server.memory_kib()?;
-    let mut out = std::io::stdout();
     writeln!(
         out,
         "| searches | a second | admitted p50 | p99 | refused | p50 | p99 | max | no answer |"
@@ -94,20 +98,26 @@ async fn measure(args: Args) -> Outcome<()> {
         args.factor,
         (after as f64 / before as f64 - 1.0) * 100.0
     )?;
-    beside(&args, &target, quarter, &mut out).await
+    Ok(())
 }
 
-/// One caller at a time, alone and beside open streams and half-open sockets, in turns.
-async fn beside(
-    args: &Args,
-    target: &Rc<Target>,
-    length: Duration,
-    out: &mut impl std::io::Write,
-) -> Outcome<()> {
+/// One caller at a time, alone and beside open streams and half-open sockets, in turns. Streams
+/// stay open because they wait for a model that never answers, and each is an admitted request.
+async fn beside(args: &Args, out: &mut impl std::io::Write) -> Outcome<()> {
+    let silent = silent_model().await?;
+    let settings = [
+        ("QUERENT__REWRITER__URL", silent.as_str()),
+        ("QUERENT__REWRITER__REMOTE_MODEL", "silent"),
+        ("QUERENT__REWRITER__MAX_CONCURRENT", "1000"),
+        ("QUERENT__LIMITS__MAX_CONCURRENT", "1000"),
+    ];
+    let target = Rc::new(Target::new(args, Server::start(args, &settings)?)?);
+    let length = Duration::from_secs(args.seconds.div_ceil(4));
+    target.closed(1, Duration::from_secs(3)).await;
     let mut ratios = Vec::new();
     for _ in 0..args.turns {
         let alone = target.closed(1, length).await;
-        let held = hold(args, target).await?;
+        let held = hold(args, &target).await?;
         let crowded = target.closed(1, length).await;
         let [alone, crowded] = [alone, crowded].map(|run| quantile(&run.admitted, 0.99));
         ratios.push(crowded / alone);
@@ -122,7 +132,7 @@ async fn beside(
     ratios.sort_by(f64::total_cmp);
     writeln!(out, "Ratio of the two, least to most: {ratios:.3?}")?;
     let started = Instant::now();
-    let held = hold(args, target).await?;
+    let held = hold(args, &target).await?;
     let ended = target.server.terminate()?;
     writeln!(
         out,
@@ -178,15 +188,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(args: &Args, model: &str) -> Outcome<Self> {
+    fn start(args: &Args, settings: &[(&str, &str)]) -> Outcome<Self> {
         let mut process = Command::new(BINARY)
             .args(["serve", "--dev", "--log-json", "--port", "0", "--data-dir"])
             .arg(&args.data_dir)
-            .envs([
-                ("QUERENT__REWRITER__URL", model),
-                ("QUERENT__REWRITER__REMOTE_MODEL", "silent"),
-                ("QUERENT__LIMITS__MAX_CONCURRENT", "0"),
-            ])
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()?;
         let log = process.stderr.take().ok_or("the server has no stderr")?;
