@@ -380,7 +380,9 @@ async fn describe_settings(args: &Args, target: &Target) -> Outcome<String> {
     let collection = target.client.get(url).send().await?.error_for_status()?;
     let collection: Value = serde_json::from_slice(&collection.bytes().await?)?;
     let doctor = Command::new(BINARY).args(["--json", "doctor"]).output()?;
-    let settings: Value = serde_json::from_slice(&doctor.stdout)?;
+    // One object a line: settings, then checks.
+    let lines = String::from_utf8(doctor.stdout)?;
+    let lines: Vec<Value> = lines.lines().flat_map(serde_json::from_str).collect();
     let mut text = format!(
         "- Collection: {}, embedder {}\n- Asked: {} s a run after {} s of warming up, top_k {}, \
          max_rewrite_ms {}\n- Settings:",
@@ -391,8 +393,14 @@ async fn describe_settings(args: &Args, target: &Target) -> Outcome<String> {
         args.top_k,
         args.max_rewrite_ms,
     );
-    for section in ["embedder", "rewriter", "reranker", "retrieval"] {
-        let _ = write!(text, " {section} {}", settings[section]);
+    for line in &lines {
+        let name = line["setting"].as_str().unwrap_or_default();
+        let is_of_interest = ["embedder.", "rewriter.", "reranker.", "retrieval.", "limits."]
+            .iter()
+            .any(|section| name.starts_with(section));
+        if is_of_interest {
+            let _ = write!(text, " {name}={}", line["value"]);
+        }
     }
     text.push('\n');
     Ok(text)
