@@ -205,8 +205,15 @@ async fn a_client_that_leaves_ends_the_generation() {
 #[tokio::test]
 async fn open_streams_do_not_keep_the_server_from_ending() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path()).await;
-    let response = ask(&server.caller, "/v1/rewrite", &question()).send().await.unwrap();
+    let (url, mut told) = silent_model().await;
+    let variables =
+        [("QUERENT__REWRITER__URL", url.as_str()), ("QUERENT__REWRITER__REMOTE_MODEL", "tiny")];
+    let server = Server::start_with(dir.path(), &["--dev"], &variables).await;
+    let mut question = question();
+    question["max_rewrite_ms"] = json!(60_000);
+    let response = ask(&server.caller, "/v1/rewrite", &question).send().await.unwrap();
+    // It would go on for a minute.
+    assert_eq!(told.recv().await, Some("came"));
     let status = server.terminate(Duration::from_secs(10));
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     drop(response);

@@ -45,8 +45,8 @@ impl Services {
         question: Question,
         listener: Option<StepListener<'_>>,
     ) -> Result<Rewritten> {
-        let asked = with_query(question.clone())?;
-        let rewritten = self.rewritten_question(tenant, question, listener).await?;
+        let asked = with_query(question)?;
+        let rewritten = self.rewritten_question(tenant, asked.clone(), listener).await?;
         self.requests.remember(Remembered::of_rewrite(tenant, &asked, &rewritten));
         Ok(rewritten)
     }
@@ -248,7 +248,6 @@ impl Services {
 
     /// The question as the rewriter takes it, with the collection's glossary.
     async fn conversation(&self, tenant: &TenantId, question: Question) -> Result<Conversation> {
-        let question = with_query(question)?;
         let glossary = match &question.collection {
             None => Glossary::default(),
             Some(collection) => {

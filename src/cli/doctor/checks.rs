@@ -1,7 +1,6 @@
 //! The checks that look at the machine: directory, disk, database, index, clock, limits.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use time::macros::datetime;
@@ -72,7 +71,7 @@ fn directory(dir: &Path) -> Check {
 
 fn disk(dir: &Path) -> Check {
     let name = "disk";
-    let Some(free) = free_bytes(&existing(dir)) else {
+    let Ok(free) = fs4::available_space(existing(dir)) else {
         return Check::warn(name, "how much is free cannot be told", "look at it with `df`");
     };
     let detail = format!("{:.1} GiB free for {}", free as f64 / GIBIBYTE as f64, dir.display());
@@ -85,14 +84,6 @@ fn disk(dir: &Path) -> Check {
         }
         _ => Check::ok(name, detail),
     }
-}
-
-/// Asked of `df`, since the standard library cannot tell.
-fn free_bytes(dir: &Path) -> Option<u64> {
-    let output = Command::new("df").arg("-Pk").arg(dir).env("LC_ALL", "C").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let kibibytes: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 async fn database(dir: &Path, url: &DatabaseUrl) -> Check {
