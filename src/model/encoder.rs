@@ -12,10 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use fastembed::{Qwen3Config, Qwen3Model, Qwen3TextEmbedding};
-use serde::Deserialize;
-use tokenizers::{PaddingDirection, PaddingParams, Tokenizer, TruncationParams};
+use tokenizers::Tokenizer;
 use tokio::sync::oneshot;
 
+use super::embedding_tokens::{Prompts, TextKind, prompts, tokenizer, unusable};
 use super::files::ModelFolder;
 use super::memory;
 use super::qwen::{Qwen, Segment};
@@ -37,31 +37,6 @@ pub struct Encoder {
     prompts: Prompts,
     dimension: usize,
     passage_tokens: usize,
-}
-
-/// Texts put in front, from `config_sentence_transformers.json`.
-#[derive(Debug, Clone, Default, Deserialize)]
-struct Prompts {
-    #[serde(default)]
-    query: String,
-    #[serde(default, alias = "passage")]
-    document: String,
-}
-
-impl Prompts {
-    fn of(&self, kind: TextKind) -> &str {
-        match kind {
-            TextKind::Query => &self.query,
-            TextKind::Passage => &self.document,
-        }
-    }
-}
-
-/// What a text is embedded as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextKind {
-    Query,
-    Passage,
 }
 
 struct Job {
@@ -410,38 +385,6 @@ fn load_model(folder: &ModelFolder) -> Result<Qwen3Model> {
         }
     }
     Ok(Qwen3Model::new(config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?)
-}
-
-/// The folder's tokenizer, padding on the left as last-token pooling needs it.
-fn tokenizer(folder: &ModelFolder, max_length: usize) -> Result<Tokenizer> {
-    let bytes = folder
-        .json("tokenizer.json")?
-        .ok_or_else(|| unusable("the embedder's folder has no tokenizer.json"))?;
-    let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(unusable)?;
-    tokenizer.with_padding(Some(PaddingParams {
-        direction: PaddingDirection::Left,
-        ..PaddingParams::default()
-    }));
-    tokenizer
-        .with_truncation(Some(TruncationParams { max_length, ..TruncationParams::default() }))
-        .map_err(unusable)?;
-    Ok(tokenizer)
-}
-
-fn prompts(folder: &ModelFolder) -> Result<Prompts> {
-    #[derive(Deserialize)]
-    struct SentenceTransformers {
-        #[serde(default)]
-        prompts: Prompts,
-    }
-    match folder.json("config_sentence_transformers.json")? {
-        None => Ok(Prompts::default()),
-        Some(bytes) => Ok(serde_json::from_slice::<SentenceTransformers>(&bytes)?.prompts),
-    }
-}
-
-fn unusable(source: impl std::fmt::Display) -> Error {
-    Error::invalid("model_embedder", format!("the embedder cannot be used: {source}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -165,6 +165,30 @@ impl ModelFolder {
         names.iter().map(|name| self.shard(name)).collect()
     }
 
+    /// The type of most of the numbers on disk: what trained weights are stored as again.
+    ///
+    /// # Errors
+    /// `model_weights` for a file that is no safetensors.
+    pub fn dtype(&self) -> Result<DType> {
+        let mut n_bytes = std::collections::BTreeMap::new();
+        for file in self.safetensors()? {
+            let bytes = fs_err::read(&file)?;
+            let tensors = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| {
+                Error::invalid("model_weights", format!("{}: {error}", file.display()))
+            })?;
+            for (_, tensor) in tensors.tensors() {
+                let sum: &mut usize = n_bytes.entry(format!("{:?}", tensor.dtype())).or_default();
+                *sum += tensor.data().len();
+            }
+        }
+        let most = n_bytes.into_iter().max_by_key(|(_, sum)| *sum).map(|(name, _)| name);
+        Ok(match most.as_deref() {
+            Some("F16") => DType::F16,
+            Some("BF16") => DType::BF16,
+            _ => DType::F32,
+        })
+    }
+
     /// A shard named by the index; a name with a folder in it could lead out of this one.
     fn shard(&self, name: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);
@@ -271,7 +295,16 @@ pub fn fingerprint(folder: &ModelFolder) -> Result<String> {
         hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
         hash.update(fs_err::read(&file)?);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn files_ending(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {

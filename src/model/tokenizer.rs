@@ -71,6 +71,20 @@ impl ChatTokenizer {
         self.tokenizer.decode(tokens, true).map_err(unusable)
     }
 
+    /// The text of tokens, special ones written out: for people who look at a prompt.
+    pub fn decode_whole(&self, tokens: &[u32]) -> Result<String> {
+        self.tokenizer.decode(tokens, false).map_err(unusable)
+    }
+
+    /// The token that ends an answer of the model's own.
+    ///
+    /// # Errors
+    /// `model_tokenizer` when the folder names none.
+    pub fn end_of_answer(&self) -> Result<u32> {
+        let end = self.tokenizer.token_to_id(END_OF_TURN).or(self.stop_tokens.first().copied());
+        end.ok_or_else(|| unusable("neither the tokenizer nor the configs name an end token"))
+    }
+
     pub fn stop_tokens(&self) -> &[u32] {
         &self.stop_tokens
     }

@@ -9,7 +9,7 @@ use candle_core::Device;
 use super::Usage;
 use super::conversation::{Conversation, Glossary};
 use super::listen::{Heard, Listener};
-use super::prompt;
+use super::prompt::{self, MAX_CONTEXT_TOKENS, PROMPT_OVERHEAD_TOKENS};
 use super::remote::RemoteRewriter;
 use super::text::to_simplified;
 use crate::error::{Error, Kind, Result};
@@ -24,12 +24,8 @@ use crate::model::{
 /// Rows computed together, and requests that may wait.
 const MAX_ROWS: usize = 16;
 const MAX_WAITING: usize = 256;
-/// History beyond this many tokens costs time and adds nothing to a rewrite.
-const MAX_CONTEXT_TOKENS: usize = 2_048;
 /// Room for a query and its answer, without which a model cannot serve.
 const MIN_ROOM_TOKENS: usize = 192;
-/// Tokens set aside for instructions, facts and glossary.
-const PROMPT_OVERHEAD_TOKENS: usize = 640;
 
 /// What writes: a model of this process, or a server elsewhere.
 pub enum Rewriter {
@@ -132,7 +128,8 @@ impl LocalRewriter {
         let conversation = folded.as_ref().unwrap_or(conversation);
         let n_query = self.tokenizer.encode(&conversation.query)?.len();
         let max_new_tokens = prompt::max_new_tokens(n_query);
-        let prompt = self.prompt(conversation, n_query + max_new_tokens)?;
+        let room = self.generator.window().saturating_sub(n_query + max_new_tokens);
+        let prompt = prompt::tokens(conversation, &self.card, room, &self.tokenizer)?;
         let mut request = GenerateRequest::greedy(prompt, max_new_tokens);
         request.deadline = Some(deadline);
         let generated = self.generate(request, folding.as_ref(), listener).await?;
@@ -190,21 +187,6 @@ impl LocalRewriter {
             }
         }
         Err(Error::new(Kind::Unavailable, "rewriter_gone", "the rewriter has stopped"))
-    }
-
-    /// The prompt's tokens, history cut so that it fits the window beside `n_reserved` tokens.
-    fn prompt(&self, conversation: &Conversation, n_reserved: usize) -> Result<Vec<u32>> {
-        let overhead = match self.card.prompt {
-            PromptForm::Restore => 16,
-            PromptForm::Instruct => PROMPT_OVERHEAD_TOKENS,
-        };
-        let room = self.generator.window().saturating_sub(n_reserved + overhead);
-        let budget = match self.card.context_tokens {
-            0 => room.min(MAX_CONTEXT_TOKENS),
-            trained => room.min(trained),
-        };
-        let messages = prompt::messages(conversation, self.card.prompt, budget, &self.tokenizer)?;
-        self.tokenizer.encode(&self.tokenizer.render(&messages)?)
     }
 
     /// A restoring model knows simplified characters alone: traditional ones are folded for it

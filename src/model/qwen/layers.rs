@@ -1,50 +1,17 @@
-//! The pieces of a decoder block.
+//! The pieces of a decoder block, forwards for serving, and recorded and backwards for training.
 
-use std::sync::Arc;
+use candle_core::Tensor;
 
-use candle_core::quantized::QMatMul;
-use candle_core::{Module, Tensor};
-
-use super::attention::causal_attention;
 use super::cache::RowCache;
 use super::config::{Family, QwenConfig};
-use super::ops;
+use super::gradients::{Gradients, Parameter};
+use super::linear::Linear;
+use super::ops::{self, AttentionRecord};
 use super::weights::Weights;
 use crate::error::Result;
 
-/// A linear layer's matrix, `[n_out, n_in]`.
-#[derive(Debug, Clone)]
-pub enum Matrix {
-    Dense(Tensor),
-    Quantised(Arc<QMatMul>),
-}
-
-impl Matrix {
-    /// `x Wᵀ`: `[n, n_in] -> [n, n_out]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Self::Dense(weight) => x.matmul(&weight.t()?)?,
-            Self::Quantised(weight) => weight.forward(x)?,
-        })
-    }
-}
-
-/// `x Wᵀ + b`.
-#[derive(Debug, Clone)]
-pub struct Linear {
-    pub matrix: Matrix,
-    pub bias: Option<Tensor>,
-}
-
-impl Linear {
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let out = self.matrix.forward(x)?;
-        Ok(match &self.bias {
-            Some(bias) => out.broadcast_add(bias)?,
-            None => out,
-        })
-    }
-}
+/// cos and sin of the tokens' positions, both `[n, head_dim / 2]`.
+pub(super) type Rotary = (Tensor, Tensor);
 
 /// One row's share of a packed batch: `n_tokens` tokens, and what came before them.
 pub struct Segment<'a> {
@@ -61,6 +28,15 @@ pub(super) struct Block {
     post_norm: Tensor,
     mlp: Mlp,
     eps: f64,
+}
+
+/// What a block's backward pass needs of its forward pass.
+pub(super) struct BlockTape {
+    x: Tensor,
+    attention: AttentionTape,
+    middle: Tensor,
+    gate: Tensor,
+    up: Tensor,
 }
 
 impl Block {
@@ -82,14 +58,114 @@ impl Block {
     pub fn forward(
         &self,
         x: &Tensor,
-        rotary: &(Tensor, Tensor),
+        rotary: &Rotary,
         segments: &mut [Segment<'_>],
     ) -> Result<Tensor> {
         let normed = ops::rms_norm(x, &self.input_norm, self.eps)?;
         let x = (x + self.attention.forward(&normed, rotary, segments, self.index)?)?;
         let normed = ops::rms_norm(&x, &self.post_norm, self.eps)?;
-        Ok((&x + self.mlp.forward(&normed)?)?)
+        let (gate, up) = self.mlp.gates(&normed)?;
+        Ok((&x + self.mlp.finish(&gate, &up)?)?)
     }
+
+    /// [`Self::forward`] of whole rows without caches, and what the backward pass needs of it.
+    pub fn record(
+        &self,
+        x: &Tensor,
+        rotary: &Rotary,
+        lengths: &[usize],
+    ) -> Result<(Tensor, BlockTape)> {
+        let normed = ops::rms_norm(x, &self.input_norm, self.eps)?;
+        let (attended, attention) = self.attention.record(&normed, rotary, lengths)?;
+        let middle = (x + attended)?;
+        let normed = ops::rms_norm(&middle, &self.post_norm, self.eps)?;
+        let (gate, up) = self.mlp.gates(&normed)?;
+        let out = (&middle + self.mlp.finish(&gate, &up)?)?;
+        Ok((out, BlockTape { x: x.clone(), attention, middle, gate, up }))
+    }
+
+    /// The gradient by the block's input from that by its result, `[n, hidden]`.
+    pub fn backward(
+        &self,
+        tape: BlockTape,
+        d: &Tensor,
+        rotary: &Rotary,
+        lengths: &[usize],
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let normed = ops::rms_norm(&tape.middle, &self.post_norm, self.eps)?;
+        let d_normed = self.mlp.backward(&normed, &tape.gate, &tape.up, d, gradients)?;
+        let mut d_middle =
+            norm_backward(&tape.middle, &self.post_norm, self.eps, &d_normed, gradients)?;
+        ops::add_in_place(&mut d_middle, d)?;
+        let normed = ops::rms_norm(&tape.x, &self.input_norm, self.eps)?;
+        let d_normed =
+            self.attention.backward(&normed, &tape.attention, &d_middle, rotary, lengths, gradients)?;
+        let mut d_x = norm_backward(&tape.x, &self.input_norm, self.eps, &d_normed, gradients)?;
+        ops::add_in_place(&mut d_x, &d_middle)?;
+        Ok(d_x)
+    }
+
+    /// The block's own weights in the order of their use.
+    pub fn parameters(&self, out: &mut Vec<Parameter>) -> Result<()> {
+        let name = format!("layers.{}", self.index);
+        let norm = |name: String, tensor: &Tensor| Parameter {
+            name,
+            tensor: tensor.clone(),
+            decays: false,
+        };
+        out.push(norm(format!("{name}.input_layernorm.weight"), &self.input_norm));
+        self.attention.parameters(&format!("{name}.self_attn"), out)?;
+        out.push(norm(format!("{name}.post_attention_layernorm.weight"), &self.post_norm));
+        let mlp = &self.mlp;
+        for (layer, linear) in [("gate", &mlp.gate), ("up", &mlp.up), ("down", &mlp.down)] {
+            linear.parameters(&format!("{name}.mlp.{layer}_proj"), out)?;
+        }
+        Ok(())
+    }
+
+    /// The seven linear layers with their names within the block.
+    pub fn linears(&self) -> [(&'static str, &Linear); 7] {
+        let (attention, mlp) = (&self.attention, &self.mlp);
+        [
+            ("self_attn.q_proj", &attention.query),
+            ("self_attn.k_proj", &attention.key),
+            ("self_attn.v_proj", &attention.value),
+            ("self_attn.o_proj", &attention.output),
+            ("mlp.gate_proj", &mlp.gate),
+            ("mlp.up_proj", &mlp.up),
+            ("mlp.down_proj", &mlp.down),
+        ]
+    }
+
+    /// The same, to be changed.
+    pub fn linears_mut(&mut self) -> [(&'static str, &mut Linear); 7] {
+        let (attention, mlp) = (&mut self.attention, &mut self.mlp);
+        [
+            ("self_attn.q_proj", &mut attention.query),
+            ("self_attn.k_proj", &mut attention.key),
+            ("self_attn.v_proj", &mut attention.value),
+            ("self_attn.o_proj", &mut attention.output),
+            ("mlp.gate_proj", &mut mlp.gate),
+            ("mlp.up_proj", &mut mlp.up),
+            ("mlp.down_proj", &mut mlp.down),
+        ]
+    }
+}
+
+/// The gradient by the input of a norm; that by its weight goes to `gradients`.
+pub(super) fn norm_backward(
+    x: &Tensor,
+    weight: &Tensor,
+    eps: f64,
+    d: &Tensor,
+    gradients: &mut Gradients,
+) -> Result<Tensor> {
+    let (d_x, d_weight) = ops::rms_norm_backward(x, weight, eps, d, gradients.wants(weight))?;
+    if let Some(d_weight) = d_weight {
+        gradients.add(weight, d_weight)?;
+    }
+    Ok(d_x)
 }
 
 struct Attention {
@@ -103,6 +179,21 @@ struct Attention {
     n_kv_heads: usize,
     head_dim: usize,
     eps: f64,
+}
+
+/// Queries, keys and values, `[n, heads, head_dim]`.
+struct Projected {
+    /// Queries and keys before their norms, where there are norms.
+    raw: Option<(Tensor, Tensor)>,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+}
+
+struct AttentionTape {
+    projected: Projected,
+    out: Tensor,
+    log_sums: Tensor,
 }
 
 impl Attention {
@@ -132,23 +223,42 @@ impl Attention {
         })
     }
 
-    fn forward(
-        &self,
-        x: &Tensor,
-        (cos, sin): &(Tensor, Tensor),
-        segments: &mut [Segment<'_>],
-        layer: usize,
-    ) -> Result<Tensor> {
+    fn project(&self, x: &Tensor, (cos, sin): &Rotary) -> Result<Projected> {
         let n_tokens = x.dim(0)?;
         let heads = |x: Tensor, n_heads| x.reshape((n_tokens, n_heads, self.head_dim));
         let mut q = heads(self.query.forward(x)?, self.n_heads)?;
         let mut k = heads(self.key.forward(x)?, self.n_kv_heads)?;
         let v = heads(self.value.forward(x)?, self.n_kv_heads)?;
+        let mut raw = None;
         if let Some((q_norm, k_norm)) = &self.head_norms {
-            q = ops::rms_norm(&q, q_norm, self.eps)?;
-            k = ops::rms_norm(&k, k_norm, self.eps)?;
+            let normed = (
+                ops::rms_norm(&q, q_norm, self.eps)?,
+                ops::rms_norm(&k, k_norm, self.eps)?,
+            );
+            raw = Some((q, k));
+            (q, k) = normed;
         }
-        let (q, k) = (ops::rope(&q, cos, sin)?, ops::rope(&k, cos, sin)?);
+        Ok(Projected { raw, q: ops::rope(&q, cos, sin)?, k: ops::rope(&k, cos, sin)?, v })
+    }
+
+    /// `[n, heads, head_dim] -> [n, hidden]`.
+    fn finish(&self, attended: &Tensor) -> Result<Tensor> {
+        self.output.forward(&self.flat(attended)?)
+    }
+
+    /// `[n, heads, head_dim] -> [n, heads head_dim]`.
+    fn flat(&self, heads: &Tensor) -> Result<Tensor> {
+        Ok(heads.flatten_from(1)?)
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        rotary: &Rotary,
+        segments: &mut [Segment<'_>],
+        layer: usize,
+    ) -> Result<Tensor> {
+        let Projected { q, k, v, .. } = self.project(x, rotary)?;
         let mut attended = Vec::with_capacity(segments.len());
         let mut start = 0;
         for segment in segments.iter_mut() {
@@ -159,11 +269,64 @@ impl Attention {
                 Some(cache) => cache.append(layer, &k, &v)?,
                 None => (k, v),
             };
-            attended.push(causal_attention(&q, &k, &v)?);
+            attended.push(ops::causal_attention(&q, &k, &v)?);
         }
         let attended =
             if attended.len() == 1 { attended.remove(0) } else { Tensor::cat(&attended, 0)? };
-        self.output.forward(&attended.reshape((n_tokens, self.n_heads * self.head_dim))?)
+        self.finish(&attended)
+    }
+
+    fn record(
+        &self,
+        x: &Tensor,
+        rotary: &Rotary,
+        lengths: &[usize],
+    ) -> Result<(Tensor, AttentionTape)> {
+        let projected = self.project(x, rotary)?;
+        let Projected { q, k, v, .. } = &projected;
+        let (out, log_sums) = ops::packed_attention(q, k, v, lengths)?;
+        Ok((self.finish(&out)?, AttentionTape { projected, out, log_sums }))
+    }
+
+    fn backward(
+        &self,
+        x: &Tensor,
+        tape: &AttentionTape,
+        d: &Tensor,
+        (cos, sin): &Rotary,
+        lengths: &[usize],
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let d_out = self.output.backward(&self.flat(&tape.out)?, d, gradients)?;
+        let Projected { raw, q, k, v } = &tape.projected;
+        let record = AttentionRecord { q, k, v, out: &tape.out, log_sums: &tape.log_sums };
+        let d_out = d_out.reshape(q.shape())?;
+        let (d_q, d_k, d_v) = ops::attention_backward(&record, &d_out, lengths)?;
+        let mut d_q = ops::rope_backward(&d_q, cos, sin)?;
+        let mut d_k = ops::rope_backward(&d_k, cos, sin)?;
+        if let (Some((raw_q, raw_k)), Some((q_norm, k_norm))) = (raw, &self.head_norms) {
+            d_q = norm_backward(raw_q, q_norm, self.eps, &d_q, gradients)?;
+            d_k = norm_backward(raw_k, k_norm, self.eps, &d_k, gradients)?;
+        }
+        let mut d_x = self.query.backward(x, &self.flat(&d_q)?, gradients)?;
+        ops::add_in_place(&mut d_x, &self.key.backward(x, &self.flat(&d_k)?, gradients)?)?;
+        ops::add_in_place(&mut d_x, &self.value.backward(x, &self.flat(&d_v)?, gradients)?)?;
+        Ok(d_x)
+    }
+
+    fn parameters(&self, name: &str, out: &mut Vec<Parameter>) -> Result<()> {
+        let layers =
+            [("q", &self.query), ("k", &self.key), ("v", &self.value), ("o", &self.output)];
+        for (letter, linear) in layers {
+            linear.parameters(&format!("{name}.{letter}_proj"), out)?;
+        }
+        if let Some((q_norm, k_norm)) = &self.head_norms {
+            for (letter, norm) in [("q", q_norm), ("k", k_norm)] {
+                let name = format!("{name}.{letter}_norm.weight");
+                out.push(Parameter { name, tensor: norm.clone(), decays: false });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -183,7 +346,27 @@ impl Mlp {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&ops::swiglu(&self.gate.forward(x)?, &self.up.forward(x)?)?)
+    /// What goes into the gated activation, twice `[n, inner]`.
+    fn gates(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok((self.gate.forward(x)?, self.up.forward(x)?))
+    }
+
+    fn finish(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+        self.down.forward(&ops::swiglu(gate, up)?)
+    }
+
+    fn backward(
+        &self,
+        x: &Tensor,
+        gate: &Tensor,
+        up: &Tensor,
+        d: &Tensor,
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let d_inner = self.down.backward(&ops::swiglu(gate, up)?, d, gradients)?;
+        let (d_gate, d_up) = ops::swiglu_backward(gate, up, &d_inner)?;
+        let mut d_x = self.gate.backward(x, &d_gate, gradients)?;
+        ops::add_in_place(&mut d_x, &self.up.backward(x, &d_up, gradients)?)?;
+        Ok(d_x)
     }
 }

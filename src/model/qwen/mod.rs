@@ -1,20 +1,30 @@
-//! Qwen2, Qwen2.5 and Qwen3 dense causal language models: **the** definition, for serving now and
-//! for training on the same weights. Tokens of several rows come packed, one row behind another
+//! Qwen2, Qwen2.5 and Qwen3 dense causal language models: **the** definition, for serving and for
+//! training on the same weights. Tokens of several rows come packed, one row behind another
 //! without padding; each row may continue from a cache. Nothing here knows prompts or requests.
 
-mod attention;
+mod adapter;
 mod cache;
 mod config;
+mod gradients;
 mod layers;
+mod linear;
 mod ops;
 mod rope;
+#[cfg(test)]
+mod tests;
+mod training;
 mod weights;
 
 use candle_core::{Device, Tensor};
 
+pub use adapter::{Adapter, AdapterOptions, AdapterSwitch, TARGETS};
 pub use cache::RowCache;
 pub use config::{Family, QwenConfig, Yarn};
-pub use layers::{Linear, Matrix, Segment};
+pub use gradients::{Gradients, Parameter};
+pub use layers::Segment;
+pub use linear::{Linear, Matrix};
+pub use ops::{ScoreOptions, ScoreSeeds, Scores};
+pub use training::Recording;
 pub use weights::{DenseWeights, GgufWeights, Weights};
 
 use crate::error::{Error, Result};

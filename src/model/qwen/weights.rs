@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 
 use super::config::{Family, QwenConfig};
-use super::layers::{Linear, Matrix};
+use super::linear::{Linear, Matrix};
 use crate::error::{Error, Result};
 
 /// Tensors by name. Dense ones are f32, as the CPU computes.
@@ -25,7 +25,7 @@ pub trait Weights {
     fn linear(&mut self, name: &str, n_out: usize, n_in: usize, bias: bool) -> Result<Linear> {
         let matrix = self.matrix(&format!("{name}.weight"), n_out, n_in)?;
         let bias = if bias { Some(self.tensor(&format!("{name}.bias"), &[n_out])?) } else { None };
-        Ok(Linear { matrix, bias })
+        Ok(Linear { matrix, bias, adapter: None })
     }
 }
 

@@ -1,0 +1,136 @@
+//! Many completions at once from a model in the hand, without a thread of its own: for evaluation
+//! while training, and for the samples that reward training learns from. A prompt's tokens are
+//! computed once for all its completions; a row that has ended leaves the batch.
+
+use candle_core::Tensor;
+
+use super::qwen::{Qwen, RowCache, Segment};
+use super::sampling::{Sampler, Sampling};
+use crate::error::Result;
+
+/// Rows computed together.
+const MAX_ROWS: usize = 64;
+
+/// How completions are drawn.
+#[derive(Debug, Clone)]
+pub struct RolloutOptions {
+    pub max_new_tokens: usize,
+    /// The seed is taken apart for each prompt and each of its completions.
+    pub sampling: Sampling,
+    pub n_completions: usize,
+    pub stop_tokens: Vec<u32>,
+}
+
+/// One completion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// New tokens without the stop token.
+    pub tokens: Vec<u32>,
+    /// Whether it ended with a stop token rather than for its length.
+    pub stopped: bool,
+}
+
+struct Row {
+    prompt_idx: usize,
+    completion_idx: usize,
+    cache: RowCache,
+    next: u32,
+    completion: Completion,
+    sampler: Sampler,
+}
+
+/// `n_completions` for each prompt, in the order of the prompts. The same seed gives the same
+/// completions, whatever else is in the batch.
+///
+/// # Errors
+/// `model_input` for an empty prompt, or one that leaves no room for `max_new_tokens`.
+pub fn complete(
+    model: &Qwen,
+    prompts: &[Vec<u32>],
+    options: &RolloutOptions,
+) -> Result<Vec<Vec<Completion>>> {
+    let mut done: Vec<Vec<Option<Completion>>> =
+        prompts.iter().map(|_| vec![None; options.n_completions]).collect();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut waiting = prompts.iter().enumerate();
+    loop {
+        while rows.len() + options.n_completions <= MAX_ROWS.max(options.n_completions) {
+            let Some((prompt_idx, prompt)) = waiting.next() else { break };
+            rows.extend(start(model, prompt_idx, prompt, options)?);
+        }
+        rows = rows.into_iter().filter_map(|row| unended(row, options, &mut done)).collect();
+        if rows.is_empty() {
+            if waiting.len() == 0 {
+                break;
+            }
+            continue;
+        }
+        step(model, &mut rows)?;
+    }
+    Ok(done.into_iter().map(|group| group.into_iter().flatten().collect()).collect())
+}
+
+/// Computes a prompt once, and draws the first token of each of its completions.
+fn start(
+    model: &Qwen,
+    prompt_idx: usize,
+    prompt: &[u32],
+    options: &RolloutOptions,
+) -> Result<Vec<Row>> {
+    let capacity = prompt.len() + options.max_new_tokens;
+    let mut cache = model.new_cache(capacity)?;
+    let segment = Segment { n_tokens: prompt.len(), cache: Some(&mut cache) };
+    let hidden = model.forward(prompt, &mut [segment])?;
+    let last = hidden.narrow(0, prompt.len() - 1, 1)?;
+    let scores = model.logits(&last)?.flatten_all()?.to_vec1::<f32>()?;
+    (0..options.n_completions)
+        .map(|completion_idx| {
+            let seed = options.sampling.seed
+                ^ ((prompt_idx as u64) << 20 | completion_idx as u64)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut sampler = Sampler::new(Sampling { seed, ..options.sampling });
+            Ok(Row {
+                prompt_idx,
+                completion_idx,
+                cache: cache.fork(capacity)?,
+                next: sampler.draw(&scores),
+                completion: Completion { tokens: Vec::new(), stopped: false },
+                sampler,
+            })
+        })
+        .collect()
+}
+
+/// Takes in the token that was drawn; a row that ends by it is put among the done ones.
+fn unended(
+    mut row: Row,
+    options: &RolloutOptions,
+    done: &mut [Vec<Option<Completion>>],
+) -> Option<Row> {
+    row.completion.stopped = options.stop_tokens.contains(&row.next);
+    if !row.completion.stopped {
+        row.completion.tokens.push(row.next);
+    }
+    if row.completion.stopped || row.completion.tokens.len() >= options.max_new_tokens {
+        done[row.prompt_idx][row.completion_idx] = Some(row.completion);
+        return None;
+    }
+    Some(row)
+}
+
+/// Computes every row's next token in one packed pass.
+fn step(model: &Qwen, rows: &mut [Row]) -> Result<()> {
+    let tokens: Vec<u32> = rows.iter().map(|row| row.next).collect();
+    let mut segments: Vec<Segment<'_>> = rows
+        .iter_mut()
+        .map(|row| Segment { n_tokens: 1, cache: Some(&mut row.cache) })
+        .collect();
+    let hidden: Tensor = model.forward(&tokens, &mut segments)?;
+    drop(segments);
+    let n_vocab = model.config().vocab_size;
+    let scores = model.logits(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
+    for (row, scores) in rows.iter_mut().zip(scores.chunks_exact(n_vocab)) {
+        row.next = row.sampler.draw(scores);
+    }
+    Ok(())
+}
