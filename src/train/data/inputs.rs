@@ -29,19 +29,41 @@ pub fn resolve(files: &[PathBuf], task: Task) -> Result<Vec<Input>> {
     if files.is_empty() {
         return Err(Error::invalid("data_missing", "no data file is named"));
     }
-    let mut inputs = Vec::new();
+    let (mut inputs, mut lone_passages) = (Vec::new(), Vec::new());
     for file in files {
         match dataset(file) {
             Some((info, Some(name))) => inputs.push(described(&info, &name, task)?),
             Some((info, None)) => return Err(DatasetInfo::open(&info)?.unnamed()),
             None => {
                 for path in files_of(file)? {
-                    inputs.extend(plain(path, task)?);
+                    match plain(path.clone(), task)? {
+                        Some(input) => inputs.push(input),
+                        None => lone_passages.push(path),
+                    }
                 }
             }
         }
     }
+    check_passages(&lone_passages, &inputs)?;
     Ok(inputs)
+}
+
+/// Passages must be those of some queries that are read, lest they be left out unseen.
+fn check_passages(passages: &[PathBuf], inputs: &[Input]) -> Result<()> {
+    let read = inputs.iter().filter_map(|input| input.passages.as_ref());
+    let read = read.map(fs_err::canonicalize).collect::<Result<Vec<_>, _>>()?;
+    for path in passages {
+        if !read.contains(&fs_err::canonicalize(path)?) {
+            let queries = queries_of(path).unwrap_or_default();
+            let message = format!(
+                "{} has passages only; name {} too, which has the queries",
+                path.display(),
+                queries.display()
+            );
+            return Err(Error::invalid("data_missing", message));
+        }
+    }
+    Ok(())
 }
 
 /// The `dataset_info.json` that a name means, and the dataset in it.

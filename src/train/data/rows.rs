@@ -30,7 +30,8 @@ pub struct Turn {
 /// What comes before the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// Turns for the model's chat template; never empty, and never ended by an answer.
+    /// Turns for the model's chat template; never empty. An answer ends them only where answers
+    /// may follow one another (`consecutive_roles`).
     Chat(Vec<Turn>),
     /// A conversation to restore, history oldest first: this project's own rows.
     Rewrite { history: Vec<String>, query: String },

@@ -330,6 +330,8 @@ fn queries_find_their_passages() {
         assert_eq!(reason, "`positive`: there is no passage with the id `p9`");
         assert_eq!(dataset.counts_by_file().len(), 2);
     }
+    let error = read_one(&folder, "x_passages.jsonl", Task::Contrastive).unwrap_err();
+    assert!(error.message.contains("x_passages.jsonl has passages only; name "), "{error}");
     for name in ["y_queries.jsonl", "z_passages.jsonl"] {
         let error = read_one(&folder, name, Task::Contrastive).unwrap_err();
         assert_eq!(error.code, "data_file_missing", "{error}");

@@ -257,3 +257,52 @@ fn the_nemotron_quirk_is_for_openai_and_on_request() {
     assert_eq!(prompt(json!({ "messages": openai() }), &options), "detailed thinking off h>a");
     assert_eq!(prompt(json!({ "conversations": sharegpt("a") }), &options), "h>a");
 }
+
+/// Whatever stands in a field, the row is converted or refused with a reason.
+#[test]
+fn no_value_of_a_field_is_too_odd() {
+    let says = |role: &str| json!({ "role": role, "content": "x" });
+    let rows = [
+        json!({ "conversations": sharegpt("a"), "system": "S", "kto_tag": true, "tools": "" }),
+        json!({ "messages": openai(), "label": true, "chosen": says("assistant"),
+            "rejected": says("assistant") }),
+        json!({ "instruction": "i", "input": "j", "output": "o", "history": [["a", "b"]],
+            "chosen": "x", "rejected": "y", "kto_tag": true }),
+        json!({ "prompt": [says("user")], "completion": [says("assistant")], "label": true,
+            "chosen": [says("assistant")], "rejected": [says("assistant")] }),
+        json!({ "history": ["a"], "query": "q", "rewrite": "r", "covered": true, "context": {},
+            "chosen": "x", "rejected": "y", "desirable": true }),
+        json!({ "query": "q", "positives": ["p"], "negatives": [["t", "n"]] }),
+    ];
+    let odd = [
+        json!(null),
+        json!(true),
+        json!(-1.5),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!([null]),
+        json!([[]]),
+        json!(["x", 1]),
+        json!([{}]),
+        json!([{ "role": "user" }]),
+        json!([{ "from": 1, "value": {} }]),
+        json!({}),
+        json!({ "text": [] }),
+    ];
+    let options = ReadOptions { nemotron_thinking_off: true, ..ReadOptions::default() };
+    let tasks = [Task::Sft, Task::Preference, Task::Kto, Task::Contrastive];
+    for row in &rows {
+        for key in row.as_object().unwrap().keys() {
+            for (value, task) in odd.iter().flat_map(|value| tasks.map(|task| (value, task))) {
+                let mut row = row.clone();
+                row[key] = value.clone();
+                match read_as(row.clone(), task, None, &options) {
+                    Ok(Outcome::Rows(rows)) => assert!(!rows.is_empty(), "{row}"),
+                    Ok(Outcome::Uncovered) => assert_eq!(row["covered"], false, "{row}"),
+                    Err(reason) => assert!(reason.len() > 10, "{row}: {reason}"),
+                }
+            }
+        }
+    }
+}
