@@ -90,7 +90,8 @@ fn an_error_half_way_leaves_nothing() {
 
 #[test]
 fn a_damaged_checkpoint_is_refused_with_a_reason_and_the_older_one_is_used() {
-    let damages: [(&str, fn(&Path)); 6] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 6] = [
         ("bytes instead of", |dir| {
             let file = fs_err::OpenOptions::new().write(true).open(dir.join("state.json")).unwrap();
             file.set_len(5).unwrap();
