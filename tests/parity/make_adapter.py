@@ -1,6 +1,6 @@
 """Make a small LoRA adapter with peft itself, for the test that reads such a folder.
 
-Run after make_qwen.py; needs peft (requirements-train.txt).
+Run after make_qwen.py; needs the pins of requirements.txt.
 """
 
 import pathlib

@@ -35,7 +35,8 @@ pub struct StagedFolder {
 }
 
 impl StagedFolder {
-    /// Starts a folder that shall become `target`; folders above it are made.
+    /// Starts a folder that shall become `target`; folders above it are made, and what an earlier
+    /// process left of the same target is removed. Two processes must not write one target.
     ///
     /// # Errors
     /// `train_target` when `target` has no name of its own; `disk_full`, `disk_write`.
@@ -44,10 +45,11 @@ impl StagedFolder {
         let Some(name) = name else { return Err(refused(target, "is no name for a folder")) };
         let parent = parent(target);
         create_dirs(&parent)?;
-        let staging = parent.join(format!("{STAGING_PREFIX}{name}-{}", std::process::id()));
-        if staging.exists() {
-            fs_err::remove_dir_all(&staging)?;
-        }
+        let prefix = format!("{STAGING_PREFIX}{name}-");
+        remove_dirs(&parent, |found| {
+            found.strip_prefix(&prefix).is_some_and(|id| id.parse::<u32>().is_ok())
+        })?;
+        let staging = parent.join(format!("{prefix}{}", std::process::id()));
         create_dirs(&staging)?;
         Ok(Self { staging, target: target.to_owned(), files: Vec::new() })
     }
@@ -183,17 +185,7 @@ impl Drop for StagedFolder {
 /// # Errors
 /// When the folder cannot be read or an entry cannot be removed.
 pub fn remove_leftovers(dir: &Path) -> Result<Vec<String>> {
-    let mut removed = Vec::new();
-    for entry in fs_err::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(STAGING_PREFIX) && entry.file_type()?.is_dir() {
-            fs_err::remove_dir_all(entry.path())?;
-            removed.push(name);
-        }
-    }
-    removed.sort();
-    Ok(removed)
+    remove_dirs(dir, |name| name.starts_with(STAGING_PREFIX))
 }
 
 /// Length and SHA-256 of a file on the disk.
@@ -228,6 +220,21 @@ pub(super) fn parent(path: &Path) -> PathBuf {
 
 pub(super) fn create_dirs(dir: &Path) -> Result<()> {
     fs_err::create_dir_all(dir).map_err(|source| write_failed(dir, source))
+}
+
+/// Removes the folders in `dir` whose name is chosen, and returns the names.
+fn remove_dirs(dir: &Path, is_chosen: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for entry in fs_err::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_chosen(&name) && entry.file_type()?.is_dir() {
+            fs_err::remove_dir_all(entry.path())?;
+            removed.push(name);
+        }
+    }
+    removed.sort();
+    Ok(removed)
 }
 
 /// Counts and hashes what passes through.
@@ -315,6 +322,17 @@ mod tests {
         assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 1);
         drop(folder);
         assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_of_the_same_target_goes_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["tmp-out-77", "tmp-out-x", "tmp-out-5-77", "tmp-other-77", "out-77"] {
+            fs_err::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        StagedFolder::begin(&dir.path().join("out")).unwrap().commit().unwrap();
+        assert!(!dir.path().join("tmp-out-77").exists());
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 5);
     }
 
     #[test]

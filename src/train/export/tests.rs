@@ -205,16 +205,34 @@ fn a_model_has_the_source_s_names_and_files_and_the_new_weights() {
     assert!(ModelFolder::open(&place.dir).unwrap().is_servable());
 }
 
+/// Also when the source has stored it beside the embeddings, as some programs do.
 #[test]
 fn a_tied_head_is_left_out() {
     let place = place("model-tied");
-    let source = ModelFolder::open(&fixture("qwen2-tiny")).unwrap();
+    let source = tempfile::tempdir().unwrap();
+    for name in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
+    {
+        fs_err::copy(fixture("qwen2-tiny").join(name), source.path().join(name)).unwrap();
+    }
     let mut tensors = trained("qwen2-tiny");
     let embeddings = tensors.iter().find(|(name, _)| name == "embed_tokens.weight").unwrap();
     tensors.push(("lm_head.weight".into(), embeddings.1.clone()));
-    write_model(&place.dir, &source, &tensors, &f32_weights()).unwrap();
+    let stored: Vec<NamedTensor> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            (
+                if name == "lm_head.weight" { name.clone() } else { format!("model.{name}") },
+                tensor.clone(),
+            )
+        })
+        .collect();
+    let file = source.path().join("model.safetensors");
+    tensor_file::save(&file, &stored, &Default::default()).unwrap();
+    let folder = ModelFolder::open(source.path()).unwrap();
+    write_model(&place.dir, &folder, &tensors, &f32_weights()).unwrap();
     let names = tensor_file::shapes(&place.dir.join("model.safetensors")).unwrap();
     assert!(names.contains_key("model.embed_tokens.weight"));
+    assert_eq!(names.len(), stored.len() - 1);
     assert!(!names.contains_key("lm_head.weight"));
 }
 
