@@ -308,7 +308,9 @@ mod tests {
     fn long_integers_take_several_bytes() {
         let mut out = Vec::new();
         integer(&mut out, 2, 300);
-        assert_eq!(out, [0x10, 0xac, 0x02]);
+        integer(&mut out, 2, 128);
+        integer(&mut out, 2, 127);
+        assert_eq!(out, [0x10, 0xac, 0x02, 0x10, 0x80, 0x01, 0x10, 0x7f]);
     }
 
     #[test]
