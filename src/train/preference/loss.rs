@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 /// piece.
 ///
 /// # Errors
-/// `preference_scores` for an empty batch, tensors of other shapes than `[pairs]`, or weights together with
-/// a loss that ranks the batch.
+/// `preference_scores` for an empty batch, tensors of other shapes than `[pairs]`, or weights
+/// together with a loss that ranks the batch.
 pub fn preference_loss(scores: &PairScores, options: &PreferenceOptions) -> Result<Tensor> {
     check(scores, options)?;
     let terms = PairTerms::new(scores, options)?;
