@@ -138,8 +138,8 @@ def dpo_cases():
         yield [(name, 1.0)], {"label_smoothing": 0.1, "beta": 0.3}
     yield [("exo_pair", 1.0)], {"label_smoothing": 1e-3}
     for divergence in ["forward_kl", "js_divergence", "alpha_divergence"]:
-        for name in ["sigmoid", "hinge", "ipo", "nca_pair", "bco_pair", "sppo_hard", "apo_down", "discopop",
-                     "sigmoid_norm"]:
+        for name in ["sigmoid", "hinge", "ipo", "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down",
+                     "discopop", "sigmoid_norm", "aot", "aot_unpaired"]:
             yield [(name, 1.0)], {"f_divergence": divergence, "beta": 0.4}
     yield [("sigmoid", 1.0)], {"f_divergence": "alpha_divergence", "alpha_divergence": 1.0}
     yield [("sigmoid", 1.0)], {"f_divergence": "alpha_divergence", "alpha_divergence": 1.5}
