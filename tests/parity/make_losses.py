@@ -494,6 +494,7 @@ def mining():
         {}, {"num_negatives": 5, "range_min": 2}, {"relative_margin": 0.05}, {"absolute_margin": 0.1},
         {"max_score": 0.4, "num_negatives": 4}, {"min_score": 0.3, "num_negatives": 8},
         {"range_min": 3, "range_max": 9, "max_score": 0.5}, {"relative_margin": 0.3, "range_max": 12},
+        {"relative_margin": 0.3, "range_max": 38},
         {"absolute_margin": 0.05, "relative_margin": 0.2, "max_score": 0.6, "min_score": -0.1, "range_min": 1},
     ]
     cases = []

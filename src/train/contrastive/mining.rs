@@ -253,6 +253,15 @@ mod tests {
         }
         assert_eq!(drawn, with(4, MiningStrategy::Random, 7));
         assert_ne!(drawn, with(4, MiningStrategy::Random, 8));
+        let options = MiningOptions {
+            range_max: Some(12),
+            strategy: MiningStrategy::Random,
+            ..Default::default()
+        };
+        let miner = HardNegativeMiner::new(options, 1).unwrap();
+        let row: Vec<f32> = (0..20u8).map(|place| 1.0 / f32::from(place + 1)).collect();
+        let of = |query| miner.mine(&row, &[0], query).unwrap();
+        assert!((1..6).any(|query| of(query) != of(0)), "each query draws for itself");
     }
 
     #[test]

@@ -275,6 +275,9 @@ fn each_direction_leaves_out_its_own_equals() {
     assert_eq!(left_out(Direction::QueryToQuery, texts, 4), [2, 4], "a positive in common");
     assert_eq!(left_out(Direction::DocToDoc, texts, 0), [0, 5, 7]);
     assert_eq!(left_out(Direction::DocToDoc, texts, 3), [1, 3, 8]);
+    let texts = TextHashes { documents: &[20, 21, 22, 23, 23, 25, 26, 20, 28, 29], ..texts };
+    assert_eq!(left_out(Direction::DocToQuery, texts, 4), [1, 3], "whom the document answers");
+    assert_eq!(left_out(Direction::DocToQuery, texts, 1), [3]);
 }
 
 #[test]

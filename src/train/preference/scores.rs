@@ -6,8 +6,8 @@ use candle_core::{Result, Tensor};
 /// among them). All tensors are `[pairs]`, f64 on the CPU.
 ///
 /// For LD-DPO sum with the weights of [`length_desensitised_weights`], for policy and reference
-/// alike, and give the plain sums of the chosen answers for `sft`, `orpo` and the like in
-/// `plain_chosen`.
+/// alike, and give the plain sums of the chosen answers in `plain_chosen` if `sft` or `orpo` is in
+/// the mix.
 #[derive(Debug, Clone)]
 pub struct PairScores {
     pub policy_chosen: Tensor,
@@ -22,7 +22,8 @@ pub struct PairScores {
     /// answers of exp(mean over tokens of log π − log Σ_v π_v²), detached. None: every pair weighs
     /// 1.
     pub weights: Option<Tensor>,
-    /// The plain sums of the chosen answers for `sft` where `policy_chosen` is weighted by token.
+    /// The plain sums of the chosen answers for the token mean of `sft` and `orpo`, where
+    /// `policy_chosen` is weighted by token.
     pub plain_chosen: Option<Tensor>,
 }
 
