@@ -5,6 +5,7 @@
 mod attention;
 mod cache;
 mod config;
+mod gradients;
 mod layers;
 mod ops;
 mod rope;
@@ -14,6 +15,7 @@ use candle_core::{Device, Tensor};
 
 pub use cache::RowCache;
 pub use config::{Family, QwenConfig, Yarn};
+pub use gradients::{Gradients, Parameter};
 pub use layers::{Linear, Matrix, Segment};
 pub use weights::{DenseWeights, GgufWeights, Weights};
 

@@ -143,6 +143,12 @@ impl CustomOp2 for SwiGlu {
     }
 }
 
+/// `sum += x`, in the storage of `sum`.
+pub fn add_in_place(sum: &mut Tensor, x: &Tensor) -> Result<()> {
+    *sum = (&*sum + x)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
