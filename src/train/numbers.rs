@@ -87,3 +87,44 @@ pub(super) fn read_scalars(scalars: &[Tensor]) -> Result<Vec<f64>> {
     let values: Vec<f32> = Tensor::stack(scalars, 0)?.flatten_all()?.to_vec1()?;
     Ok(values.into_iter().map(f64::from).collect())
 }
+
+/// A sum of products over many tensors: in f64 where they lie in host memory; in f32 elsewhere,
+/// read all at once at the end.
+#[derive(Default)]
+pub(super) struct Sum {
+    on_host: f64,
+    elsewhere: Vec<Tensor>,
+}
+
+impl Sum {
+    /// Adds Σ `left`·`right`; both are f32 of one shape.
+    pub(super) fn add_dot(&mut self, left: &Tensor, right: &Tensor) -> Result<()> {
+        match dot_on_host(left, right) {
+            Some(sum) => self.on_host += sum,
+            None => self.elsewhere.push((left * right)?.sum_all()?),
+        }
+        Ok(())
+    }
+
+    pub(super) fn value(self) -> Result<f64> {
+        Ok(self.on_host + read_scalars(&self.elsewhere)?.iter().sum::<f64>())
+    }
+}
+
+fn dot_on_host(left: &Tensor, right: &Tensor) -> Option<f64> {
+    let dot = |left: &[f32], right: &[f32]| {
+        let chunks = left.par_chunks(CHUNK).zip(right.par_chunks(CHUNK));
+        let product = |(left, right): (&f32, &f32)| f64::from(*left) * f64::from(*right);
+        let sums: Vec<f64> =
+            chunks.map(|(left, right)| left.iter().zip(right).map(product).sum()).collect();
+        sums.iter().sum()
+    };
+    let with_left = |numbers: Numbers<'_>| match numbers {
+        Numbers::F32(left) => on_host(right, |numbers| match numbers {
+            Numbers::F32(right) => Some(dot(left, right)),
+            _ => None,
+        }),
+        _ => None,
+    };
+    on_host(left, with_left).flatten().flatten()
+}
