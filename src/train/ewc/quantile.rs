@@ -73,8 +73,8 @@ mod tests {
         let second = Tensor::from_slice(&values[1000..], 2001, &Device::Cpu).unwrap();
         let mut sorted = values;
         sorted.sort_by(f32::total_cmp);
-        for q in [0.0, 0.25, 0.5, 0.9, 0.999, 1.0] {
-            let rank = ((3001.0 * q) as f64).ceil().max(1.0) as usize;
+        for q in [0.0f64, 0.25, 0.5, 0.9, 0.999, 1.0] {
+            let rank = (3001.0 * q).ceil().max(1.0) as usize;
             let found = quantile(&[&first.t().unwrap(), &second], q).unwrap();
             assert_eq!(found, sorted[rank - 1], "{q}");
         }
