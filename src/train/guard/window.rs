@@ -55,3 +55,28 @@ impl From<Window> for Vec<u64> {
         window.values.into_iter().map(f64::to_bits).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_the_last_finite_values_only() {
+        let mut window = Window::default();
+        for value in [9.0, f64::NAN, 1.0, f64::INFINITY, 3.0] {
+            window.push(value, 2);
+        }
+        assert_eq!(window.values, [1.0, 3.0]);
+        assert_eq!(window.deviations(4.0, 3), None);
+        // Mean 2, and √2 from it.
+        assert!((window.deviations(4.0, 2).unwrap() - 2f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn values_that_hardly_change_do_not_make_a_harmless_change_a_leap() {
+        let mut window = Window::default();
+        (0..64).for_each(|_| window.push(2.0, 128));
+        assert_eq!(window.deviations(2.1, 64).map(f64::round), Some(5.0));
+        assert_eq!(window.deviations(4.0, 64), Some(100.0));
+    }
+}
