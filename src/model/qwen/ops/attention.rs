@@ -376,7 +376,9 @@ pub(super) mod composed {
             let (q, k, v) = (row(record.q)?, row(record.k)?, row(record.v)?);
             let given = (row(record.out)?, row(record.log_sums)?, row(d)?);
             let (q, k, v) = row_backward(&q, &k, &v, &given)?;
-            (d_q.push(q), d_k.push(k), d_v.push(v));
+            d_q.push(q);
+            d_k.push(k);
+            d_v.push(v);
             start += n;
         }
         Ok((Tensor::cat(&d_q, 0)?, Tensor::cat(&d_k, 0)?, Tensor::cat(&d_v, 0)?))

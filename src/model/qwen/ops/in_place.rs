@@ -1,6 +1,6 @@
 //! Changes to a tensor's own numbers, where a fresh tensor would cost memory for nothing.
 
-use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::kernel::{add_scaled, is_plain, vectorised};
@@ -14,16 +14,6 @@ pub fn add_in_place(sum: &mut Tensor, x: &Tensor) -> Result<()> {
         sum.inplace_op2(&x.contiguous()?, &Add)
     } else {
         *sum = (&*sum + x)?;
-        Ok(())
-    }
-}
-
-/// `x *= factor`, in the storage of `x`.
-pub fn scale_in_place(x: &mut Tensor, factor: f64) -> Result<()> {
-    if is_plain(x) && x.is_contiguous() {
-        x.inplace_op1(&Scale(factor as f32))
-    } else {
-        *x = (&*x * factor)?;
         Ok(())
     }
 }
@@ -59,19 +49,6 @@ impl InplaceOp2 for Add {
         let (sum, x) = (slice_mut(sum, layout)?, slice(x, x_layout)?);
         let chunks = sum.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
         chunks.for_each(|(sum, x)| vectorised(|| add_scaled(sum, 1.0, x)));
-        Ok(())
-    }
-}
-
-struct Scale(f32);
-
-impl InplaceOp1 for Scale {
-    fn name(&self) -> &'static str {
-        "scale-in-place"
-    }
-
-    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        slice_mut(x, layout)?.iter_mut().for_each(|value| *value *= self.0);
         Ok(())
     }
 }

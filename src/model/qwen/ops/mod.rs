@@ -21,8 +21,8 @@ mod tests;
 pub use attention::{
     AttentionRecord, attention_backward, causal_attention, packed_attention,
 };
-pub use in_place::{add_in_place, add_rows_in_place, scale_in_place};
+pub use in_place::{add_in_place, add_rows_in_place};
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rope::{rope, rope_backward};
-pub use score::{ScoreOptions, ScoreSeeds, Scores, score, score_backward, score_with_gradient};
+pub use score::{ScoreOptions, ScoreSeeds, Scores, score, score_with_gradient};
 pub use swiglu::{swiglu, swiglu_backward};

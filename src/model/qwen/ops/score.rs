@@ -86,21 +86,9 @@ pub fn score(
     Ok(scores)
 }
 
-/// The gradient by `hidden`; that by `weight` is added to `d_weight`, in f32, where there is one.
-/// Scores are computed once more. With `p` a token's softmax and `H` its entropy,
+/// [`score`] with the gradient by `hidden`; that by `weight` is added to `d_weight`, in f32, where
+/// there is one. With `p` a token's softmax and `H` its entropy,
 /// `dlogits = dlog_prob (1[target] - p) - dentropy p (ln p + H)`, divided by the temperature.
-pub fn score_backward(
-    hidden: &Tensor,
-    weight: &Tensor,
-    targets: &[u32],
-    options: &ScoreOptions,
-    seeds: ScoreSeeds<'_>,
-    d_weight: Option<&mut Tensor>,
-) -> Result<Tensor> {
-    Ok(score_with_gradient(hidden, weight, targets, options, seeds, d_weight)?.1)
-}
-
-/// [`score`] and [`score_backward`] at the price of the latter, for seeds known beforehand.
 pub fn score_with_gradient(
     hidden: &Tensor,
     weight: &Tensor,
@@ -278,10 +266,10 @@ impl Slopes<'_> {
 }
 
 /// The same by candle's operations, for any device; scores in f32.
-pub(super) mod composed {
+mod composed {
     use super::{D, Result, ScoreSeeds, Tensor, TokenScore};
 
-    pub fn measured(logits: &Tensor, targets: &[u32]) -> Result<Vec<TokenScore>> {
+    pub(super) fn measured(logits: &Tensor, targets: &[u32]) -> Result<Vec<TokenScore>> {
         let largest = logits.max_keepdim(D::Minus1)?;
         let shifted = logits.broadcast_sub(&largest)?;
         let powers = shifted.exp()?;
@@ -307,7 +295,7 @@ pub(super) mod composed {
         Ok(tokens.collect())
     }
 
-    pub fn slopes(
+    pub(super) fn slopes(
         logits: &Tensor,
         measured: &[TokenScore],
         targets: &[u32],
