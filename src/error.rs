@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Kind {
     /// The caller sent something that cannot be used.
     Invalid,
+    /// A file, a folder or a model that was named is there, but cannot be used.
+    Unusable,
     /// No key, or one that is unknown, expired or revoked.
     Unauthenticated,
     /// A good key without the scope that the operation needs.
@@ -59,6 +61,15 @@ impl Error {
 
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, code, message)
+    }
+
+    /// What was found in files is no wrong usage of the program; settings that cannot work are.
+    pub fn of_input(self) -> Self {
+        let kind = match self.kind {
+            Kind::Invalid if !self.code.ends_with("_options") => Kind::Unusable,
+            kind => kind,
+        };
+        Self { kind, ..self }
     }
 
     pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {

@@ -9,13 +9,14 @@
 //! - [`service`]: use cases, one a file; no axum, no SQL text.
 //! - [`rewrite`]: a conversation -> a faithful standalone question and search queries.
 //! - [`retrieve`]: queries -> ranked passages, documents -> chunks.
+//! - [`train`]: data -> weights: SFT, preferences, InfoNCE, and what a run needs to be trusted.
 //! - [`model`]: compute: Qwen, its generator, the embedder, the reranker, model folders.
 //! - [`store`]: state: SQL is the truth, the vector index is derived from it.
 //! - [`config`], [`error`], [`telemetry`].
 //!
-//! `rewrite` and `retrieve` never import one another, `model` never imports `store`.
+//! `rewrite`, `retrieve` and `train` never import one another, `model` never imports `store`.
 //!
-//! # Two walkthroughs
+//! # Three walkthroughs
 //!
 //! Ask: `http/query` -> `service/ask` -> `rewrite` (-> `model/generator`) and, beside it,
 //! `retrieve` (-> `model/encoder`, `store/vectors`) -> fusion -> `http/query/answer`.
@@ -25,12 +26,15 @@
 //! What a stranger's file could subvert is parsed by this program again, as a child that has given
 //! up all it does not need (`retrieve/parse/parsers`, `confine`).
 //!
+//! Learn: `cli/train` -> `service/training` (rows as the tokens that are served) -> `train/run`
+//! (-> an objective -> `model/qwen/training`, guard, optimiser, checkpoints) -> `train/export`.
+//!
 //! # Invariants
 //!
 //! Only `http` serialises for the wire. Only `store` contains SQL. Only `model` names a device.
 //! Every function of `store/vectors` and of the corpus takes a `TenantId`. Nothing blocks a
 //! runtime thread for over 500 µs: compute runs on threads of its own. Search answers with the
-//! rewriter, the reranker or the index gone.
+//! rewriter, the reranker or the index gone. One definition of Qwen serves, embeds and trains.
 
 #![cfg_attr(
     not(test),
@@ -53,6 +57,8 @@ pub mod service;
 pub mod rewrite;
 
 pub mod retrieve;
+
+pub mod train;
 
 pub mod model;
 pub mod store;

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from top to bottom; imports point to a lower line, or stay in their own room.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["cli"],
     &["http"],
     &["app"],
     &["service"],
     &["rewrite", "retrieve"],
+    &["train"],
     &["model", "store"],
     &["config", "error", "telemetry"],
 ];
@@ -126,7 +127,9 @@ fn each_concern_is_named_in_its_room_only() {
             refuse(&source, "axum");
         }
         let computes = room == "model" || source.path == "rewrite/rewriter.rs";
-        if !computes && (source.code.contains("Device") || source.code.contains("candle_nn")) {
+        // Tests put their numbers on the processor themselves.
+        let names = |word| source.served.contains(word);
+        if !computes && (names("Device") || names("candle_nn")) {
             refuse(&source, "a device");
         }
     }

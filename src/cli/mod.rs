@@ -4,6 +4,7 @@ mod ask;
 mod audit;
 mod demo;
 mod doctor;
+mod fisher;
 mod health;
 mod ingest;
 mod keys;
@@ -13,6 +14,7 @@ mod output;
 mod parse_document;
 mod progress;
 mod serve;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +77,10 @@ enum Role {
     /// Local models.
     #[command(subcommand)]
     Models(models::ModelsRole),
+    /// Train a rewriter or an embedder.
+    Train(Box<train::TrainArgs>),
+    /// Measure which weights of a model its old data need, for elastic weight consolidation.
+    Fisher(fisher::FisherArgs),
     /// Bring the database to this version's schema.
     Migrate,
     /// Print the OpenAPI document.
@@ -141,6 +147,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Keys(role) => keys::run(&config, global, role).await,
         Role::Audit(args) => audit::run(&config, global, args).await,
         Role::Models(role) => models::run(&config, global, role).await,
+        Role::Train(args) => train::run(global, *args).await,
+        Role::Fisher(args) => fisher::run(global, args).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
         Role::Doctor => doctor::run(config, global).await,

@@ -179,7 +179,7 @@ impl IntoResponse for Problem {
 /// The status of a kind of failure.
 fn status_of(kind: Kind) -> StatusCode {
     match kind {
-        Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Invalid | Kind::Unusable => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
@@ -246,8 +246,9 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [(Kind, u16); 11] = [
+    const KINDS: [(Kind, u16); 12] = [
         (Kind::Invalid, 422),
+        (Kind::Unusable, 422),
         (Kind::Unauthenticated, 401),
         (Kind::Forbidden, 403),
         (Kind::NotFound, 404),

@@ -1,6 +1,6 @@
 //! Where training computes.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use crate::error::Result;
 
@@ -18,4 +18,9 @@ pub fn best() -> Result<Device> {
 /// The processor, for what is only read.
 pub fn cpu() -> Device {
     Device::Cpu
+}
+
+/// What training computes in: bf16 on a GPU, f32 on the processor, unless it is asked for.
+pub fn training_dtype(device: &Device, bf16: Option<bool>) -> DType {
+    if bf16.unwrap_or(device.is_cuda()) { DType::BF16 } else { DType::F32 }
 }

@@ -221,7 +221,16 @@ impl ModelFolder {
         let config = self.config(device)?;
         let n_tokens = config.window.min(ROW_TOKENS);
         memory::check(self, 1, memory::cache_bytes(&config, n_tokens))?;
-        self.load(config, device)
+        self.load(config, DType::F32, device)
+    }
+
+    /// Loads the weights for training, to compute in `dtype`; an embedding model may come without
+    /// an output matrix.
+    pub fn load_trainable(&self, is_embedder: bool, dtype: DType, device: &Device) -> Result<Qwen> {
+        let mut config = self.config(device)?;
+        config.tied_head |= is_embedder;
+        memory::check(self, 1, 0)?;
+        self.load(config, dtype, device)
     }
 
     /// Loads the weights of an embedding model, which may come without an output matrix.
@@ -229,15 +238,16 @@ impl ModelFolder {
         let mut config = self.config(device)?;
         config.tied_head = true;
         memory::check(self, 1, 0)?;
-        self.load(config, device)
+        self.load(config, DType::F32, device)
     }
 
-    fn load(&self, mut config: QwenConfig, device: &Device) -> Result<Qwen> {
+    fn load(&self, mut config: QwenConfig, dtype: DType, device: &Device) -> Result<Qwen> {
         config.window = config.window.min(MAX_WINDOW);
         match &self.gguf {
             Some(gguf) => Qwen::load(config, &mut GgufWeights::open(gguf, device)?, device),
             None => {
-                Qwen::load(config, &mut DenseWeights::load(&self.safetensors()?, device)?, device)
+                let mut weights = DenseWeights::load(&self.safetensors()?, dtype, device)?;
+                Qwen::load(config, &mut weights, device)
             }
         }
     }

@@ -2,7 +2,7 @@
 //! while training, and for the samples that reward training learns from. A prompt's tokens are
 //! computed once for all its completions; a row that has ended leaves the batch.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::qwen::{Qwen, RowCache, Segment};
 use super::sampling::{Sampler, Sampling};
@@ -82,7 +82,7 @@ fn start(
     let segment = Segment { n_tokens: prompt.len(), cache: Some(&mut cache) };
     let hidden = model.forward(prompt, &mut [segment])?;
     let last = hidden.narrow(0, prompt.len() - 1, 1)?;
-    let scores = model.logits(&last)?.flatten_all()?.to_vec1::<f32>()?;
+    let scores = scores(model, &last)?;
     (0..options.n_completions)
         .map(|completion_idx| {
             let seed = options.sampling.seed
@@ -121,16 +121,19 @@ fn unended(
 /// Computes every row's next token in one packed pass.
 fn step(model: &Qwen, rows: &mut [Row]) -> Result<()> {
     let tokens: Vec<u32> = rows.iter().map(|row| row.next).collect();
-    let mut segments: Vec<Segment<'_>> = rows
-        .iter_mut()
-        .map(|row| Segment { n_tokens: 1, cache: Some(&mut row.cache) })
-        .collect();
+    let mut segments: Vec<Segment<'_>> =
+        rows.iter_mut().map(|row| Segment { n_tokens: 1, cache: Some(&mut row.cache) }).collect();
     let hidden: Tensor = model.forward(&tokens, &mut segments)?;
     drop(segments);
     let n_vocab = model.config().vocab_size;
-    let scores = model.logits(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
+    let scores = scores(model, &hidden)?;
     for (row, scores) in rows.iter_mut().zip(scores.chunks_exact(n_vocab)) {
         row.next = row.sampler.draw(scores);
     }
     Ok(())
+}
+
+/// Next-token scores, flat, in f32 whatever the model computes in.
+fn scores(model: &Qwen, hidden: &Tensor) -> Result<Vec<f32>> {
+    Ok(model.logits(hidden)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }

@@ -15,6 +15,7 @@ pub mod question;
 pub mod requests;
 pub mod rerank;
 mod senses;
+pub mod training;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,255 +1,226 @@
-//! Which rows each optimiser step learns from. An epoch's plan follows from the seed and its
-//! number alone, so a position of a few numbers is enough to go on exactly where a run stopped.
+//! The order of the data: which rows make which optimiser step, and how a step's rows are cut into
+//! passes. Everything follows from the seed and the number of the batch, so that a run can go on,
+//! or skip a stretch, anywhere.
 
-mod plan;
-#[cfg(test)]
-mod tests;
+use std::collections::HashSet;
 
-use std::ops::Range;
-
-use serde::{Deserialize, Serialize};
-
+use super::objective::Objective;
+use super::options::{Method, TrainOptions};
+use super::replay::{Pick, mix};
+use super::shuffle::{shuffle, source};
 use crate::error::{Error, Result};
-use plan::{micro_batches, plan_epoch};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// Another order each epoch.
-    Shuffled,
-    /// As the rows come; KTO's pairs of neighbours need it.
-    Sequential,
-}
+/// Batches whose rows are sorted by length together: within them a batch has rows of like length,
+/// so that its passes have like sizes, while every epoch still mixes all rows.
+const BATCHES_PER_BUCKET: usize = 16;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BatchSettings {
-    pub seed: u64,
-    pub n_epochs: u64,
-    pub rows_per_step: usize,
-    pub order: Order,
-    /// Shuffled rows are sorted by length over this many steps at a time, so that those of a step
-    /// are of similar length; the steps are then shuffled. 1 or less leaves them as they are.
-    pub bucket_steps: usize,
-    /// Tokens that one forward pass may hold; none puts all rows of a step into one.
-    pub micro_batch_tokens: Option<usize>,
-    /// Leave out steps with fewer rows than `rows_per_step`.
-    pub drop_last: bool,
-}
-
-impl Default for BatchSettings {
-    fn default() -> Self {
-        Self {
-            seed: 42,
-            n_epochs: 3,
-            rows_per_step: 8,
-            order: Order::Shuffled,
-            bucket_steps: 1,
-            micro_batch_tokens: None,
-            drop_last: false,
-        }
-    }
-}
-
-/// The rows of one optimiser step, by their indices.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepRows {
-    pub epoch: u64,
-    /// Number of the batch since the start of the run, the skipped ones counted.
-    pub batch: u64,
-    pub micro_batches: Vec<Vec<usize>>,
-}
-
-/// Where a run stands in its data. Goes into checkpoints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    pub epoch: u64,
-    /// The next batch of the epoch.
-    pub index: usize,
-    /// The next batch of the run.
-    pub batch: u64,
-    /// Windows of batches that are left out.
-    pub skipped: Vec<Range<u64>>,
-    /// What the position is in: it means nothing elsewhere.
-    pub n_rows: usize,
-    pub settings: BatchSettings,
-}
-
-/// Gives step after step.
+/// The batches of a run, any number of epochs long.
 #[derive(Debug)]
 pub struct Batches {
-    settings: BatchSettings,
-    /// Tokens of each row.
+    seed: u64,
     lengths: Vec<usize>,
-    /// Of each row; rows with a key in common never share a step.
     keys: Option<Vec<Vec<u64>>>,
-    /// The steps of the epoch that the position is in.
-    plan: Vec<Vec<usize>>,
-    position: Position,
+    batch_rows: usize,
+    /// Rows from here on are old ones, of which each epoch has a share.
+    n_new: usize,
+    replay_share: f64,
+    /// The epoch whose order is at hand.
+    epoch: Option<(u64, Vec<Vec<usize>>)>,
 }
 
 impl Batches {
-    /// `lengths` are the tokens of each row, of all its texts together.
+    /// The objective's rows are new ones up to `n_new`, then old ones.
     ///
     /// # Errors
-    /// `batch_settings` when there is no row, or a setting cannot be used.
-    pub fn new(lengths: Vec<usize>, settings: BatchSettings) -> Result<Self> {
-        Self::planned(lengths, None, settings)
-    }
-
-    /// As [`Self::new`], and rows with a key in common never come in one step: in contrastive
-    /// learning a text that is another row's positive would be its negative too. Keys are hashes
-    /// of the row's texts.
-    ///
-    /// # Errors
-    /// As [`Self::new`], and when there are not as many keys as rows.
-    pub fn with_unique_keys(
-        lengths: Vec<usize>,
-        keys: Vec<Vec<u64>>,
-        settings: BatchSettings,
+    /// `train_data` when there are too few rows for a step of the method, `replay_empty` for a
+    /// share of old rows where there are none.
+    pub fn plan(
+        objective: &dyn Objective,
+        n_new: usize,
+        options: &TrainOptions,
+        method: Method,
     ) -> Result<Self> {
-        if keys.len() != lengths.len() {
-            return Err(Error::internal(format!(
-                "{} rows came with keys for {}",
-                lengths.len(),
-                keys.len()
-            )));
-        }
-        Self::planned(lengths, Some(keys), settings)
-    }
-
-    /// The steps of the first epoch. With unique keys other epochs may have a few more or fewer.
-    pub fn steps_per_epoch(&self) -> usize {
-        self.plan_of(0).len()
-    }
-
-    /// The steps of the whole run, which the schedule spans.
-    pub fn n_steps(&self) -> u64 {
-        match self.keys {
-            None => self.steps_per_epoch() as u64 * self.settings.n_epochs,
-            Some(_) => {
-                (0..self.settings.n_epochs).map(|epoch| self.plan_of(epoch).len() as u64).sum()
-            }
-        }
-    }
-
-    /// How many rows the first epoch leaves out because their step would not be full.
-    pub fn n_left_out(&self) -> usize {
-        self.lengths.len() - self.plan_of(0).iter().map(Vec::len).sum::<usize>()
-    }
-
-    /// The next step that is not skipped; none at the end of the last epoch.
-    pub fn next_step(&mut self) -> Option<StepRows> {
-        while self.position.epoch < self.settings.n_epochs {
-            let Some(rows) = self.plan.get(self.position.index) else {
-                self.enter_epoch(self.position.epoch + 1);
-                continue;
-            };
-            let batch = self.position.batch;
-            self.position.index += 1;
-            self.position.batch += 1;
-            if self.position.skipped.iter().any(|window| window.contains(&batch)) {
-                continue;
-            }
-            let micro_batches = micro_batches(rows, &self.lengths, &self.settings);
-            return Some(StepRows { epoch: self.position.epoch, batch, micro_batches });
-        }
-        None
-    }
-
-    /// Leaves out a window of batches, as the guard asks when it rolls back. The position itself
-    /// does not go back: what has been given is not given again.
-    pub fn skip(&mut self, window: Range<u64>) {
-        self.position.skipped.push(window);
-    }
-
-    pub fn position(&self) -> &Position {
-        &self.position
-    }
-
-    /// Goes on from a position as if the steps before it had been given.
-    ///
-    /// # Errors
-    /// `data_position` when it is a position in other data or under other settings.
-    pub fn resume(&mut self, position: Position) -> Result<()> {
-        if !self.is_of_these_rows(&position) {
+        let lengths = objective.lengths();
+        let n_new = n_new.min(lengths.len());
+        let least = if matches!(method, Method::Kto | Method::Infonce) { 2 } else { 1 };
+        if n_new < least {
             return Err(Error::invalid(
-                "data_position",
+                "train_data",
                 format!(
-                    "the checkpoint stopped in {} rows under {:?}, but this run has {} under {:?}; \
-                     resume with the same data and settings",
-                    position.n_rows,
-                    position.settings,
-                    self.lengths.len(),
-                    self.settings
+                    "{n_new} rows are left to train on; {} needs at least {least}",
+                    method.name()
                 ),
             ));
         }
-        self.plan = self.plan_of(position.epoch);
-        self.position = Position { settings: self.settings.clone(), ..position };
-        Ok(())
+        let replay_share = options.remember.replay_share;
+        mix(n_new, lengths.len() - n_new, replay_share, options.seed, 0)?;
+        Ok(Self {
+            seed: options.seed,
+            batch_rows: options.batch_rows.clamp(least, n_new),
+            keys: objective.keys(),
+            lengths,
+            n_new,
+            replay_share,
+            epoch: None,
+        })
     }
 
-    fn planned(
-        lengths: Vec<usize>,
-        keys: Option<Vec<Vec<u64>>>,
-        settings: BatchSettings,
-    ) -> Result<Self> {
-        check(&settings, lengths.len())?;
-        let position = Position {
-            epoch: 0,
-            index: 0,
-            batch: 0,
-            skipped: Vec::new(),
-            n_rows: lengths.len(),
-            settings: settings.clone(),
-        };
-        let mut batches = Self { settings, lengths, keys, plan: Vec::new(), position };
-        batches.enter_epoch(0);
-        if batches.plan.is_empty() {
-            return Err(unusable(format!(
-                "{} rows do not fill one step of {}; lower the rows of a step or keep the last one",
-                batches.lengths.len(),
-                batches.settings.rows_per_step
-            )));
+    /// Optimiser steps of one pass over the data. A last batch that is not full is left out; its
+    /// rows come in other epochs.
+    pub fn per_epoch(&self) -> u64 {
+        let n_old = self.n_new as f64 * self.replay_share / (1.0 - self.replay_share);
+        ((self.n_new + n_old.round() as usize) / self.batch_rows).max(1) as u64
+    }
+
+    /// The rows of the run's batch number `batch`.
+    pub fn rows(&mut self, batch: u64) -> Vec<usize> {
+        let (epoch, index) = (batch / self.per_epoch(), (batch % self.per_epoch()) as usize);
+        if self.epoch.as_ref().is_none_or(|(at_hand, _)| *at_hand != epoch) {
+            self.epoch = Some((epoch, self.order(epoch)));
         }
-        Ok(batches)
+        let order = self.epoch.as_ref().map(|(_, order)| order);
+        order.and_then(|order| order.get(index).cloned()).unwrap_or_default()
     }
 
-    /// More epochs, or other micro-batches, leave the order as it is.
-    fn is_of_these_rows(&self, position: &Position) -> bool {
-        let BatchSettings { n_epochs, micro_batch_tokens, .. } = self.settings;
-        let settings = BatchSettings { n_epochs, micro_batch_tokens, ..position.settings.clone() };
-        settings == self.settings && position.n_rows == self.lengths.len()
+    fn order(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let mut random = source(self.seed, epoch);
+        let mut new: Vec<usize> = (0..self.n_new).collect();
+        shuffle(&mut new, &mut random);
+        let n_old = self.lengths.len() - self.n_new;
+        // That the share can be met was checked when the run was planned.
+        let picks = mix(self.n_new, n_old, self.replay_share, self.seed, epoch).unwrap_or_default();
+        let row = |pick| match pick {
+            Pick::New(index) => new[index],
+            Pick::Old(index) => self.n_new + index,
+        };
+        let mut rows: Vec<usize> = picks.into_iter().map(row).collect();
+        let mut batches = match &self.keys {
+            Some(keys) => self.without_duplicates(rows, keys),
+            None => {
+                for bucket in rows.chunks_mut(self.batch_rows * BATCHES_PER_BUCKET) {
+                    bucket.sort_by_key(|row| self.lengths[*row]);
+                }
+                rows.chunks_exact(self.batch_rows).map(<[usize]>::to_vec).collect()
+            }
+        };
+        shuffle(&mut batches, &mut random);
+        batches
     }
 
-    fn enter_epoch(&mut self, epoch: u64) {
-        self.plan = self.plan_of(epoch);
-        self.position.epoch = epoch;
-        self.position.index = 0;
-    }
-
-    fn plan_of(&self, epoch: u64) -> Vec<Vec<usize>> {
-        plan_epoch(&self.settings, &self.lengths, self.keys.as_deref(), epoch)
+    /// Batches in which no key comes twice: a row that would bring one waits for the next. Rows at
+    /// the end that find no batch are put into the last ones; the loss masks what is equal in them.
+    fn without_duplicates(&self, rows: Vec<usize>, keys: &[Vec<u64>]) -> Vec<Vec<usize>> {
+        let n_batches = self.per_epoch() as usize;
+        let mut batches = Vec::with_capacity(n_batches);
+        let mut waiting: Vec<usize> = rows.into_iter().rev().collect();
+        while batches.len() < n_batches {
+            let (mut batch, mut later) = (Vec::new(), Vec::new());
+            let mut seen: HashSet<u64> = HashSet::new();
+            while batch.len() < self.batch_rows {
+                let Some(row) = waiting.pop() else { break };
+                if keys[row].iter().any(|key| seen.contains(key)) {
+                    later.push(row);
+                } else {
+                    seen.extend(&keys[row]);
+                    batch.push(row);
+                }
+            }
+            while batch.len() < self.batch_rows {
+                let Some(row) = later.pop() else { break };
+                batch.push(row);
+            }
+            waiting.extend(later.into_iter().rev());
+            batches.push(batch);
+        }
+        batches
     }
 }
 
-fn unusable(why: String) -> Error {
-    Error::invalid("batch_settings", why)
+/// Cuts sequences into passes of at most `max_tokens` tokens, longest first, so that a pass has
+/// sequences of like length; a longer sequence has a pass of its own. Returns their indices.
+pub fn micro_batches(lengths: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(lengths[*index]));
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    let mut n_tokens = usize::MAX;
+    for index in order {
+        n_tokens = n_tokens.saturating_add(lengths[index]);
+        match parts.last_mut() {
+            Some(part) if n_tokens <= max_tokens => part.push(index),
+            _ => {
+                parts.push(vec![index]);
+                n_tokens = lengths[index];
+            }
+        }
+    }
+    parts
 }
 
-fn check(settings: &BatchSettings, n_rows: usize) -> Result<()> {
-    if n_rows == 0 {
-        return Err(unusable("there is no row to learn from; give a file with rows".to_owned()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batches(lengths: Vec<usize>, keys: Option<Vec<Vec<u64>>>, batch_rows: usize) -> Batches {
+        let n_new = lengths.len();
+        Batches { seed: 7, lengths, keys, batch_rows, n_new, replay_share: 0.0, epoch: None }
     }
-    if settings.rows_per_step == 0 || settings.micro_batch_tokens == Some(0) {
-        return Err(unusable("a step of no rows or no tokens cannot be taken".to_owned()));
+
+    #[test]
+    fn an_epoch_has_every_row_once_and_the_next_another_order() {
+        let mut all = batches((0..40).collect(), None, 4);
+        let epoch = |all: &mut Batches, number: u64| -> Vec<usize> {
+            (number * 10..number * 10 + 10).flat_map(|batch| all.rows(batch)).collect()
+        };
+        let (first, second) = (epoch(&mut all, 0), epoch(&mut all, 1));
+        for order in [&first, &second] {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..40).collect::<Vec<_>>());
+        }
+        assert_ne!(first, second);
+        assert_eq!(epoch(&mut all, 0), first, "going back gives the same order");
     }
-    if settings.order == Order::Sequential && settings.bucket_steps > 1 {
-        return Err(unusable(
-            "rows cannot be both in their own order and sorted by length; drop one of the two"
-                .to_owned(),
-        ));
+
+    #[test]
+    fn old_rows_have_their_share_of_an_epoch() {
+        let mut all = Batches { n_new: 40, replay_share: 0.2, ..batches(vec![1; 45], None, 5) };
+        assert_eq!(all.per_epoch(), 10);
+        let rows: Vec<usize> = (0..10).flat_map(|batch| all.rows(batch)).collect();
+        assert_eq!(rows.len(), 50);
+        assert_eq!(rows.iter().filter(|row| **row >= 40).count(), 10);
+        assert_eq!(rows.iter().collect::<HashSet<_>>().len(), 45, "old rows come twice each");
     }
-    Ok(())
+
+    #[test]
+    fn rows_of_like_length_come_together() {
+        let lengths: Vec<usize> = (0..64).map(|row| (row * 37) % 64).collect();
+        let mut all = batches(lengths.clone(), None, 4);
+        for batch in 0..16 {
+            let of_batch: Vec<usize> =
+                all.rows(batch).into_iter().map(|row| lengths[row]).collect();
+            let (least, most) = (of_batch.iter().min().unwrap(), of_batch.iter().max().unwrap());
+            assert!(most - least <= 4, "{of_batch:?}");
+        }
+    }
+
+    #[test]
+    fn rows_with_a_common_key_do_not_meet() {
+        let keys: Vec<Vec<u64>> = (0..40).map(|row| vec![row, 100 + row % 10]).collect();
+        let mut all = batches(vec![1; 40], Some(keys.clone()), 5);
+        let n_mixed = (0..8)
+            .filter(|batch| {
+                let rows = all.rows(*batch);
+                assert_eq!(rows.len(), 5);
+                let of_rows = rows.iter().flat_map(|row| keys[*row].clone());
+                of_rows.collect::<HashSet<u64>>().len() < 10
+            })
+            .count();
+        assert!(n_mixed <= 1, "{n_mixed} of 8 batches have rows with a common key");
+    }
+
+    #[test]
+    fn passes_hold_a_budget_and_every_sequence_once() {
+        assert_eq!(micro_batches(&[3, 9, 4, 2], 7), [vec![1], vec![2, 0], vec![3]]);
+        assert!(micro_batches(&[], 7).is_empty());
+    }
 }

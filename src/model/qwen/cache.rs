@@ -21,13 +21,18 @@ struct LayerCache {
 
 impl RowCache {
     /// An empty cache with room for `capacity` tokens; it grows when that is passed.
-    pub fn new(config: &QwenConfig, capacity: usize, device: &Device) -> Result<Self> {
+    pub fn new(
+        config: &QwenConfig,
+        capacity: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let shape = (capacity.max(1), config.n_kv_heads, config.head_dim);
         let layers = (0..config.n_layers)
             .map(|_| {
                 Ok(LayerCache {
-                    keys: Tensor::zeros(shape, DType::F32, device)?,
-                    values: Tensor::zeros(shape, DType::F32, device)?,
+                    keys: Tensor::zeros(shape, dtype, device)?,
+                    values: Tensor::zeros(shape, dtype, device)?,
                 })
             })
             .collect::<Result<_>>()?;

@@ -99,8 +99,14 @@ impl Block {
             norm_backward(&tape.middle, &self.post_norm, self.eps, &d_normed, gradients)?;
         ops::add_in_place(&mut d_middle, d)?;
         let normed = ops::rms_norm(&tape.x, &self.input_norm, self.eps)?;
-        let d_normed =
-            self.attention.backward(&normed, &tape.attention, &d_middle, rotary, lengths, gradients)?;
+        let d_normed = self.attention.backward(
+            &normed,
+            &tape.attention,
+            &d_middle,
+            rotary,
+            lengths,
+            gradients,
+        )?;
         let mut d_x = norm_backward(&tape.x, &self.input_norm, self.eps, &d_normed, gradients)?;
         ops::add_in_place(&mut d_x, &d_middle)?;
         Ok(d_x)
@@ -231,10 +237,8 @@ impl Attention {
         let v = heads(self.value.forward(x)?, self.n_kv_heads)?;
         let mut raw = None;
         if let Some((q_norm, k_norm)) = &self.head_norms {
-            let normed = (
-                ops::rms_norm(&q, q_norm, self.eps)?,
-                ops::rms_norm(&k, k_norm, self.eps)?,
-            );
+            let normed =
+                (ops::rms_norm(&q, q_norm, self.eps)?, ops::rms_norm(&k, k_norm, self.eps)?);
             raw = Some((q, k));
             (q, k) = normed;
         }

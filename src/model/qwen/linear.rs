@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use candle_core::Module;
 use candle_core::Tensor;
 use candle_core::quantized::QMatMul;
-use candle_core::Module;
 
 use super::adapter::Adapter;
 use super::gradients::{Gradients, Parameter};

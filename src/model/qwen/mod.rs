@@ -15,7 +15,7 @@ mod tests;
 mod training;
 mod weights;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 pub use adapter::{Adapter, AdapterOptions, AdapterSwitch, TARGETS};
 pub use cache::RowCache;
@@ -68,9 +68,14 @@ impl Qwen {
         &self.config
     }
 
+    /// What the model computes in.
+    pub fn dtype(&self) -> DType {
+        self.embedding.dtype()
+    }
+
     /// An empty cache for one row.
     pub fn new_cache(&self, capacity: usize) -> Result<RowCache> {
-        RowCache::new(&self.config, capacity, &self.device)
+        RowCache::new(&self.config, capacity, self.embedding.dtype(), &self.device)
     }
 
     /// The last hidden states after the final norm, `[n, hidden]`, of all segments' tokens packed

@@ -120,10 +120,7 @@ fn checkpointing_changes_no_gradient() {
     let all = |checkpointing| -> BTreeMap<String, Vec<f32>> {
         let gradients = gradients(&model, &parameters, checkpointing);
         let values = |tensor| gradients.get(tensor).unwrap().flatten_all().unwrap();
-        parameters
-            .iter()
-            .map(|p| (p.name.clone(), values(&p.tensor).to_vec1().unwrap()))
-            .collect()
+        parameters.iter().map(|p| (p.name.clone(), values(&p.tensor).to_vec1().unwrap())).collect()
     };
     assert_eq!(all(false), all(true));
 }

@@ -14,7 +14,7 @@ use super::config::{Family, QwenConfig};
 use super::linear::{Linear, Matrix};
 use crate::error::{Error, Result};
 
-/// Tensors by name. Dense ones are f32, as the CPU computes.
+/// Tensors by name. Dense ones are f32, as the CPU computes, unless they are asked for otherwise.
 pub trait Weights {
     /// A tensor of exactly this shape.
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor>;
@@ -35,8 +35,8 @@ pub struct DenseWeights {
 }
 
 impl DenseWeights {
-    /// Reads every file; tensors in f16 and bf16 become f32.
-    pub fn load(files: &[PathBuf], device: &Device) -> Result<Self> {
+    /// Reads every file; tensors become `target`, whatever they are on disk.
+    pub fn load(files: &[PathBuf], target: DType, device: &Device) -> Result<Self> {
         let mut tensors = HashMap::new();
         for file in files {
             let bytes = fs_err::read(file)?;
@@ -47,7 +47,7 @@ impl DenseWeights {
                 let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)?;
                 // An embedding model saved without its head has no `model.` in front.
                 let name = name.strip_prefix("model.").map_or(name.clone(), str::to_owned);
-                tensors.insert(name, tensor.to_dtype(DType::F32)?);
+                tensors.insert(name, tensor.to_dtype(target)?);
             }
         }
         Ok(Self { tensors })

@@ -10,6 +10,7 @@ mod masks;
 pub mod metrics;
 pub mod mining;
 mod options;
+mod passages;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use loss::{ContrastiveBatch, Guide, TextHashes, contrastive_loss, unit};
 pub use metrics::{Ranking, RankingMeans};
 pub use mining::{HardNegativeMiner, MinedNegative, MiningOptions, MiningStrategy};
 pub use options::{ContrastiveOptions, Direction, Hardness, HardnessMode, Margin, Partition};
+pub use passages::{PassageRow, Passages, RetrievalSet, Text, embed, measure};

@@ -37,6 +37,18 @@ impl Fisher {
     /// # Errors
     /// `fisher_file` when it is no Fisher file, `fisher_weights` when it is of other weights.
     pub fn load(path: &Path, parameters: &[Parameter]) -> Result<Self> {
+        Self::read(path, parameters, true)
+    }
+
+    /// Reads a file of the same model before it was trained further, to be added to.
+    ///
+    /// # Errors
+    /// As [`Self::load`], but the values of the weights may be others.
+    pub fn load_earlier(path: &Path, parameters: &[Parameter]) -> Result<Self> {
+        Self::read(path, parameters, false)
+    }
+
+    fn read(path: &Path, parameters: &[Parameter], is_of_these: bool) -> Result<Self> {
         let bytes = fs_err::read(path)?;
         let facts = read_facts(&bytes).ok_or_else(|| {
             Error::invalid(
@@ -74,7 +86,7 @@ impl Fisher {
             tensors.insert(name.to_owned(), read_tensor(view.data(), &parameter.tensor)?);
         }
         let digest = weights_digest(&known)?;
-        if digest != facts.weights_sha256 {
+        if is_of_these && digest != facts.weights_sha256 {
             return Err(other(format!(
                 "is of weights with sha256 {}, and those given have {digest}",
                 facts.weights_sha256

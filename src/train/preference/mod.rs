@@ -9,18 +9,22 @@
 //! guard sees it.
 
 mod divergence;
+mod judged;
 pub mod kto;
 pub mod loss;
 mod measures;
 mod options;
 mod pair_terms;
+mod pairs;
 mod pointwise;
 mod scores;
 #[cfg(test)]
 mod tests;
 
+pub use judged::{JudgedRow, Judgements};
 pub use kto::{KtoLoss, KtoOptions, KtoScores, KtoTotals, class_weights, kl_estimate, kto_loss};
 pub use loss::preference_loss;
 pub use measures::metrics;
 pub use options::{FDivergence, PreferenceLoss, PreferenceOptions};
+pub use pairs::{PairRow, Pairs};
 pub use scores::{PairScores, length_desensitised_weights};

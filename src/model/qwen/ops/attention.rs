@@ -147,28 +147,25 @@ pub fn attention_backward(
         return composed::backward(record, d, lengths);
     }
     let (q, k, v, d) = (q.contiguous()?, k.contiguous()?, v.contiguous()?, d.contiguous()?);
-    let (d_q, d_k, d_v) =
-        read([&q, &k, &v, out, log_sums, &d], |[q, k, v, out, log_sums, d]| {
-            let operands = Operands { sizes, q, k, v };
-            let given = Given { out, log_sums, d };
-            let tasks = tasks(sizes, lengths);
-            let done: Vec<_> = tasks
-                .par_iter()
-                .map(|task| vectorised(|| task.backward(&operands, &given)))
-                .collect();
-            let mut d_q = vec![0f32; q.len()];
-            let (mut d_k, mut d_v) = (vec![0f32; k.len()], vec![0f32; v.len()]);
-            let (n_kv_heads, head_dim) = (sizes.n_kv_heads, sizes.head_dim);
-            for (task, done) in tasks.iter().zip(&done) {
-                for (head_idx, head) in task.heads(sizes).enumerate() {
-                    let rows = &done.q[head_idx * task.n_tokens * head_dim..];
-                    task.put(sizes.n_heads, head, head_dim, rows, &mut d_q);
-                }
-                task.put(n_kv_heads, task.kv_head, head_dim, &done.k, &mut d_k);
-                task.put(n_kv_heads, task.kv_head, head_dim, &done.v, &mut d_v);
+    let (d_q, d_k, d_v) = read([&q, &k, &v, out, log_sums, &d], |[q, k, v, out, log_sums, d]| {
+        let operands = Operands { sizes, q, k, v };
+        let given = Given { out, log_sums, d };
+        let tasks = tasks(sizes, lengths);
+        let done: Vec<_> =
+            tasks.par_iter().map(|task| vectorised(|| task.backward(&operands, &given))).collect();
+        let mut d_q = vec![0f32; q.len()];
+        let (mut d_k, mut d_v) = (vec![0f32; k.len()], vec![0f32; v.len()]);
+        let (n_kv_heads, head_dim) = (sizes.n_kv_heads, sizes.head_dim);
+        for (task, done) in tasks.iter().zip(&done) {
+            for (head_idx, head) in task.heads(sizes).enumerate() {
+                let rows = &done.q[head_idx * task.n_tokens * head_dim..];
+                task.put(sizes.n_heads, head, head_dim, rows, &mut d_q);
             }
-            (d_q, d_k, d_v)
-        })?;
+            task.put(n_kv_heads, task.kv_head, head_dim, &done.k, &mut d_k);
+            task.put(n_kv_heads, task.kv_head, head_dim, &done.v, &mut d_v);
+        }
+        (d_q, d_k, d_v)
+    })?;
     Ok((tensor(d_q, q.shape(), &q)?, tensor(d_k, k.shape(), &q)?, tensor(d_v, v.shape(), &q)?))
 }
 
@@ -264,8 +261,7 @@ impl Task {
         let (n, width, scale) = (self.n_tokens, sizes.head_dim, sizes.scale());
         let keys = self.take(sizes.n_kv_heads, self.kv_head, width, k);
         let key_columns = transposed(&keys, width);
-        let value_columns =
-            transposed(&self.take(sizes.n_kv_heads, self.kv_head, width, v), width);
+        let value_columns = transposed(&self.take(sizes.n_kv_heads, self.kv_head, width, v), width);
         let n_group = self.heads(sizes).len();
         let mut done = Done {
             q: vec![0f32; n_group * n * width],

@@ -10,7 +10,7 @@ const CHUNK: usize = 65_536;
 
 /// `sum += x`, in the storage of `sum`.
 pub fn add_in_place(sum: &mut Tensor, x: &Tensor) -> Result<()> {
-    if is_plain(sum) && sum.is_contiguous() {
+    if is_plain(sum) && is_plain(x) && sum.is_contiguous() {
         sum.inplace_op2(&x.contiguous()?, &Add)
     } else {
         *sum = (&*sum + x)?;
@@ -20,7 +20,7 @@ pub fn add_in_place(sum: &mut Tensor, x: &Tensor) -> Result<()> {
 
 /// `sum[rows[i]] += x[i]`, in the storage of `sum`. `sum`: `[n, width]`, `x`: `[rows, width]`.
 pub fn add_rows_in_place(sum: &mut Tensor, rows: &[u32], x: &Tensor) -> Result<()> {
-    if is_plain(sum) && sum.is_contiguous() {
+    if is_plain(sum) && is_plain(x) && sum.is_contiguous() {
         sum.inplace_op2(&x.contiguous()?, &AddRows(rows))
     } else {
         let rows = Tensor::new(rows, sum.device())?;

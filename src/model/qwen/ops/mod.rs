@@ -18,9 +18,7 @@ mod swiglu;
 #[cfg(test)]
 mod tests;
 
-pub use attention::{
-    AttentionRecord, attention_backward, causal_attention, packed_attention,
-};
+pub use attention::{AttentionRecord, attention_backward, causal_attention, packed_attention};
 pub use in_place::{add_in_place, add_rows_in_place};
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rope::{rope, rope_backward};

@@ -43,7 +43,9 @@ pub fn rms_norm_backward(
     let (x, d) = (x.contiguous()?, d.contiguous()?);
     let (d_x, d_weight) = read([&x, weight, &d], |[x, weight, d]| {
         let width = weight.len();
-        let row = |values: &'_ [f32], index: usize| index * width..((index + 1) * width).min(values.len());
+        let row = |values: &'_ [f32], index: usize| {
+            index * width..((index + 1) * width).min(values.len())
+        };
         let mut d_x = vec![0f32; x.len()];
         for_rows(&mut d_x, width, |index, out| {
             let (x, d) = (&x[row(x, index)], &d[row(d, index)]);

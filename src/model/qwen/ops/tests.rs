@@ -21,8 +21,8 @@ fn assert_close(left: &Tensor, right: &Tensor) {
 }
 
 fn inner(left: &Tensor, right: &Tensor) -> f64 {
-    let product = (left.to_dtype(DType::F64).unwrap() * right.to_dtype(DType::F64).unwrap())
-        .unwrap();
+    let product =
+        (left.to_dtype(DType::F64).unwrap() * right.to_dtype(DType::F64).unwrap()).unwrap();
     product.sum_all().unwrap().to_scalar().unwrap()
 }
 
@@ -138,8 +138,7 @@ fn packed_attention_and_its_gradients() {
     let (narrow, narrow_sums) = packed_attention(&q, &k, &v, &lengths).unwrap();
     assert_close_in_bf16(&out, &narrow);
     assert_close_in_bf16(&log_sums, &narrow_sums);
-    let record =
-        AttentionRecord { q: &q, k: &k, v: &v, out: &narrow, log_sums: &narrow_sums };
+    let record = AttentionRecord { q: &q, k: &k, v: &v, out: &narrow, log_sums: &narrow_sums };
     let composed = attention_backward(&record, &bf16(&seed), &lengths).unwrap();
     for (wide, narrow) in [(&d_q, &composed.0), (&d_k, &composed.1), (&d_v, &composed.2)] {
         assert_close_in_bf16(wide, narrow);
@@ -218,8 +217,7 @@ fn an_impossible_token_makes_no_gradient_that_is_no_number() {
     let weight = Tensor::new(&[[1f32, 0.0], [-1.0, 0.0], [0.0, 1.0]], &Device::Cpu).unwrap();
     let options = ScoreOptions { temperature: 1.0, statistics: true };
     let seeds = ScoreSeeds { log_probs: &[1.0], entropies: Some(&[1.0]) };
-    let (scores, d) =
-        score_with_gradient(&hidden, &weight, &[1], &options, seeds, None).unwrap();
+    let (scores, d) = score_with_gradient(&hidden, &weight, &[1], &options, seeds, None).unwrap();
     assert_eq!(scores.log_probs, [-400.0]);
     assert!(scores.entropies[0].abs() < 1e-6);
     assert!(d.to_vec2::<f32>().unwrap()[0].iter().all(|value| value.is_finite()));

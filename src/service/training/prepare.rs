@@ -1,0 +1,273 @@
+//! From files to an objective: read, split, tokenised, counted.
+
+use super::TrainRequest;
+use super::report::{DryRun, Lengths};
+use super::tokens::{Sequences, Texts};
+use crate::error::{Error, Result};
+use crate::model::{ModelFolder, TextKind};
+use crate::train::batches::Batches;
+use crate::train::checkpoint::BestBy;
+use crate::train::contrastive::{PassageRow, Passages, RetrievalSet};
+use crate::train::data::{self, Dataset, Pair, Portion, ReadReport, Rows, Task};
+use crate::train::objective::Objective;
+use crate::train::options::Method;
+use crate::train::preference::{JudgedRow, Judgements, PairRow, Pairs, class_weights};
+use crate::train::sequence::Sequence;
+use crate::train::sft::{Sft, SftRow};
+
+/// Longest sequence where neither the settings nor the model's window say less.
+const MAX_TOKENS: usize = 1_024;
+/// Samples that a dry run shows.
+const N_SAMPLES: usize = 3;
+/// Hard negatives of a row at most.
+const MAX_NEGATIVES: usize = 8;
+
+/// A run before its first step.
+pub struct Prepared {
+    pub objective: Box<dyn Objective>,
+    pub dry_run: DryRun,
+    pub best_by: BestBy,
+    /// The share of old rows comes from here on, among the objective's rows.
+    pub n_new: usize,
+}
+
+/// Rows on both sides, and what became of the files.
+struct Sides {
+    train: Rows,
+    validation: Rows,
+    old: Rows,
+    report: ReadReport,
+}
+
+/// Reads and tokenises what the request names.
+///
+/// # Errors
+/// `data_…` and `train_data` for rows that cannot be used, `model_…` for a folder that cannot,
+/// `train_options`.
+pub fn prepare(request: &TrainRequest) -> Result<Prepared> {
+    request.options.check()?;
+    let folder = ModelFolder::open(&request.model)?;
+    let sides = read(request)?;
+    let max_tokens = max_tokens(request, &folder)?;
+    let rejected: Vec<String> = sides.report.rejected.iter().map(ToString::to_string).collect();
+    let mut dry_run = DryRun {
+        n_train: sides.train.len() + sides.old.len(),
+        n_validation: sides.validation.len(),
+        n_rejected: rejected.len(),
+        n_duplicates: sides.report.n_duplicates,
+        lengths: Lengths::default(),
+        n_cut: 0,
+        max_tokens,
+        steps_per_epoch: 0,
+        data_sha256: sides.report.sha256.clone(),
+        rejected,
+        notes: sides.report.notes.clone(),
+        samples: Vec::new(),
+    };
+    let mut n_new = sides.train.len();
+    let (objective, greater_is_better, metric) = match request.method {
+        Method::Infonce => {
+            let objective;
+            (objective, n_new) = passages(request, &folder, sides, max_tokens, &mut dry_run)?;
+            (objective, true, "eval_ndcg@10")
+        }
+        _ => (answers(request, &folder, sides, max_tokens, &mut dry_run)?, false, "eval_loss"),
+    };
+    dry_run.lengths = Lengths::of(objective.lengths());
+    let batches = Batches::plan(&*objective, n_new, &request.options, request.method)?;
+    dry_run.steps_per_epoch = batches.per_epoch();
+    let best_by = BestBy { metric: metric.to_owned(), greater_is_better };
+    Ok(Prepared { objective, dry_run, best_by, n_new })
+}
+
+fn read(request: &TrainRequest) -> Result<Sides> {
+    let task = match request.method {
+        Method::Sft => Task::Sft,
+        Method::Dpo => Task::Preference,
+        Method::Kto => Task::Kto,
+        Method::Infonce => Task::Contrastive,
+    };
+    let read = |files| data::read(files, task, &request.read);
+    let Dataset { rows, report } = read(&request.data)?;
+    let old = match request.old_data.as_slice() {
+        [] => Rows::none(task),
+        files => read(files)?.rows,
+    };
+    let share = request.options.validation_share;
+    let (train, validation) = if !request.validation.is_empty() {
+        (rows, read(&request.validation)?.rows)
+    } else if share == 0.0 || rows.len() < 2 {
+        (rows, Rows::none(task))
+    } else {
+        data::split(rows, Portion::Share(share), request.options.seed)?
+    };
+    Ok(Sides { train, validation, old, report })
+}
+
+fn max_tokens(request: &TrainRequest, folder: &ModelFolder) -> Result<usize> {
+    let device = crate::model::device::cpu();
+    let window = folder.config(&device)?.window;
+    let passage_tokens = match request.method {
+        Method::Infonce => folder.card()?.passage_tokens,
+        _ => MAX_TOKENS,
+    };
+    match request.options.max_tokens {
+        0 => Ok(window.min(passage_tokens)),
+        asked if asked < 8 => Err(Error::invalid(
+            "train_options",
+            format!("max_tokens is {asked}; no prompt fits beside an answer, give at least 8"),
+        )),
+        asked if asked > window => Err(Error::invalid(
+            "train_options",
+            format!("max_tokens is {asked}, but the model's window is {window}; give at most that"),
+        )),
+        asked => Ok(asked),
+    }
+}
+
+/// The objectives of language models.
+fn answers(
+    request: &TrainRequest,
+    folder: &ModelFolder,
+    sides: Sides,
+    max_tokens: usize,
+    dry_run: &mut DryRun,
+) -> Result<Box<dyn Objective>> {
+    let mut sequences = Sequences::open(folder, max_tokens)?;
+    let options = &request.options;
+    let Sides { train, validation, old, .. } = sides;
+    let objective: Box<dyn Objective> = match (train, validation, old) {
+        (Rows::Completions(train), Rows::Completions(validation), Rows::Completions(old)) => {
+            let mut rows = |rows: Vec<data::Completion>| -> Result<Vec<SftRow>> {
+                let row = |row: &data::Completion| {
+                    let sequence = sequences.of(&row.prompt, &row.answer, &row.source)?;
+                    Ok(SftRow { sequence, source: row.source.clone() })
+                };
+                rows.iter().map(row).collect()
+            };
+            let validation = rows(validation)?;
+            let mut train = rows(train)?;
+            train.extend(rows(old)?);
+            sample(dry_run, &sequences, train.iter().map(|row| vec![&row.sequence]))?;
+            Box::new(Sft {
+                train,
+                validation,
+                micro_batch_tokens: options.micro_batch_tokens,
+                n_generated: options.n_generated,
+                stop_tokens: sequences.tokenizer.stop_tokens().to_vec(),
+            })
+        }
+        (Rows::Preferences(train), Rows::Preferences(validation), Rows::Preferences(old)) => {
+            let mut rows = |rows: Vec<data::Preference>| -> Result<Vec<PairRow>> {
+                let row = |row: &data::Preference| {
+                    let chosen = sequences.of(&row.prompt, &row.chosen, &row.source)?;
+                    let rejected = sequences.of(&row.prompt, &row.rejected, &row.source)?;
+                    Ok(PairRow { chosen, rejected, source: row.source.clone() })
+                };
+                rows.iter().map(row).collect()
+            };
+            let validation = rows(validation)?;
+            let mut train = rows(train)?;
+            train.extend(rows(old)?);
+            sample(dry_run, &sequences, train.iter().map(|row| vec![&row.chosen, &row.rejected]))?;
+            let tokens = options.micro_batch_tokens;
+            Box::new(Pairs::new(options.dpo.clone(), train, validation, tokens)?)
+        }
+        (Rows::Judged(train), Rows::Judged(validation), Rows::Judged(old)) => {
+            let mut rows = |rows: Vec<data::Judged>| -> Result<Vec<JudgedRow>> {
+                let row = |row: &data::Judged| {
+                    let sequence = sequences.of(&row.prompt, &row.answer, &row.source)?;
+                    let (desirable, source) = (row.desirable, row.source.clone());
+                    Ok(JudgedRow { sequence, desirable, source })
+                };
+                rows.iter().map(row).collect()
+            };
+            let validation = rows(validation)?;
+            let mut train = rows(train)?;
+            train.extend(rows(old)?);
+            sample(dry_run, &sequences, train.iter().map(|row| vec![&row.sequence]))?;
+            let mut kto = options.kto.clone();
+            if options.kto_automatic_weights {
+                let n_desirable = train.iter().filter(|row| row.desirable).count();
+                (kto.desirable_weight, kto.undesirable_weight) =
+                    class_weights(n_desirable, train.len() - n_desirable);
+            }
+            let tokens = options.micro_batch_tokens;
+            Box::new(Judgements::new(kto, train, validation, tokens, max_tokens)?)
+        }
+        _ => return Err(Error::internal("the rows are not of the method's kind")),
+    };
+    dry_run.n_cut = sequences.n_cut;
+    Ok(objective)
+}
+
+/// Shows the first rows as the model sees them, special tokens written out.
+fn sample<'a>(
+    dry_run: &mut DryRun,
+    sequences: &Sequences,
+    rows: impl Iterator<Item = Vec<&'a Sequence>>,
+) -> Result<()> {
+    for row in rows.take(N_SAMPLES) {
+        let mut text = String::new();
+        for sequence in row {
+            let (prompt, answer) = sequence.tokens.split_at(sequence.n_prompt);
+            let shown = |tokens| sequences.tokenizer.decode_whole(tokens);
+            text += &format!("{}【{}】\n", shown(prompt)?, shown(answer)?);
+        }
+        dry_run.samples.push(text.trim_end().to_owned());
+    }
+    Ok(())
+}
+
+/// The objective of an embedder, and how many of its rows are new.
+fn passages(
+    request: &TrainRequest,
+    folder: &ModelFolder,
+    sides: Sides,
+    max_tokens: usize,
+    dry_run: &mut DryRun,
+) -> Result<(Box<dyn Objective>, usize)> {
+    let texts = Texts::open(folder, max_tokens)?;
+    let (Rows::Pairs(train), Rows::Pairs(validation), Rows::Pairs(old)) =
+        (sides.train, sides.validation, sides.old)
+    else {
+        return Err(Error::internal("the rows are not of the method's kind"));
+    };
+    let shown = |pair: &Pair| format!("{}\n-> {}", pair.query, pair.positives.join("\n-> "));
+    dry_run.samples = train.iter().take(N_SAMPLES).map(shown).collect();
+    let rows = |pairs: &[Pair]| -> Result<Vec<PassageRow>> {
+        let rows = pairs.iter().map(|pair| texts.rows(pair, MAX_NEGATIVES));
+        Ok(rows.collect::<Result<Vec<_>>>()?.concat())
+    };
+    let mut train = rows(&train)?;
+    let n_new = train.len();
+    train.extend(rows(&old)?);
+    let validation = retrieval_set(&texts, &validation)?;
+    let (infonce, mining) = (request.options.infonce.clone(), request.options.mining.clone());
+    let tokens = request.options.micro_batch_tokens;
+    let objective = Passages::new(infonce, mining, train, validation, tokens)?;
+    Ok((Box::new(objective), n_new))
+}
+
+/// The pairs' queries among all their passages, each passage once.
+fn retrieval_set(texts: &Texts, pairs: &[Pair]) -> Result<RetrievalSet> {
+    let mut set = RetrievalSet::default();
+    let mut places = std::collections::HashMap::new();
+    for pair in pairs {
+        set.queries.push(texts.of(TextKind::Query, &pair.query)?);
+        let mut place = |text: &String| -> Result<usize> {
+            if let Some(place) = places.get(text) {
+                return Ok(*place);
+            }
+            set.passages.push(texts.of(TextKind::Passage, text)?);
+            places.insert(text.clone(), set.passages.len() - 1);
+            Ok(set.passages.len() - 1)
+        };
+        for negative in &pair.negatives {
+            place(negative)?;
+        }
+        let relevant = pair.positives.iter().map(&mut place).collect::<Result<_>>()?;
+        set.relevant.push(relevant);
+    }
+    Ok(set)
+}

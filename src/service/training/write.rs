@@ -1,0 +1,73 @@
+//! A run's weights in the forms that others load unchanged.
+
+use std::path::{Path, PathBuf};
+
+use super::TrainRequest;
+use crate::error::Result;
+use crate::model::ModelFolder;
+use crate::train::export::{
+    self, Adapter, AdapterModule, AdapterTask, EmbedderOptions, WeightOptions,
+};
+use crate::train::policy::Policy;
+
+/// The whole model, adapters merged, and the adapter alone.
+const MODEL: &str = "model";
+const ADAPTER: &str = "adapter";
+
+/// Writes `<out>/model`, a Hugging Face folder or a sentence-transformers one, and `<out>/adapter`,
+/// PEFT's form, where an adapter was trained. What a run that was resumed has written before is
+/// replaced. Returns the folders.
+///
+/// # Errors
+/// `disk_full`, `train_non_finite`.
+pub fn results(
+    request: &TrainRequest,
+    source: &ModelFolder,
+    policy: &mut Policy,
+    is_embedder: bool,
+) -> Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    if let Some(options) = &request.options.lora {
+        let modules = policy.model.adapters().into_iter().filter_map(|(name, adapter)| {
+            let (layer_idx, name) = name.strip_prefix("layers.")?.split_once('.')?;
+            let layer_idx = layer_idx.parse().ok()?;
+            let (a, b) = (adapter.a.clone(), adapter.b.clone());
+            Some(AdapterModule { layer_idx, name: name.to_owned(), a, b })
+        });
+        let task = if is_embedder { AdapterTask::Embedding } else { AdapterTask::CausalLm };
+        let adapter = Adapter {
+            task,
+            rank: options.rank,
+            alpha: options.alpha,
+            dropout: options.dropout,
+            use_rslora: options.rank_stabilised,
+            base_model: source.name(),
+            modules: modules.collect(),
+        };
+        let target = fresh(&request.out, ADAPTER)?;
+        written.push(export::write_adapter(&target, &adapter)?);
+    }
+    policy.model.set_merged(true)?;
+    let parameters = policy.model.parameters()?;
+    let tensors: Vec<_> =
+        parameters.into_iter().map(|parameter| (parameter.name, parameter.tensor)).collect();
+    let target = fresh(&request.out, MODEL)?;
+    let weights = WeightOptions { dtype: source.dtype()?, ..WeightOptions::default() };
+    written.push(if is_embedder {
+        let options = EmbedderOptions { weights, ..EmbedderOptions::default() };
+        export::write_embedder(&target, source, &tensors, &options)?
+    } else {
+        export::write_model(&target, source, &tensors, &weights)?
+    });
+    policy.model.set_merged(false)?;
+    Ok(written)
+}
+
+/// A place that holds nothing.
+fn fresh(out: &Path, name: &str) -> Result<PathBuf> {
+    let target = out.join(name);
+    if target.exists() {
+        fs_err::remove_dir_all(&target)?;
+    }
+    Ok(target)
+}
