@@ -126,6 +126,9 @@ pub struct EmbedderConfig {
     pub dimension: Option<usize>,
 }
 
+/// A century: more would leave the calendar.
+const MAX_RETENTION_DAYS: u32 = 36_500;
+
 /// `[reranker]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -362,6 +365,12 @@ impl Config {
             return Err(unusable(
                 "[ingest] parsers, parser_memory_bytes and parser_cpu_seconds must be above 0",
             ));
+        }
+        if self.log.retention_days.max(self.feedback.retention_days) > MAX_RETENTION_DAYS {
+            return Err(unusable(format!(
+                "[log] and [feedback] retention_days must be at most {MAX_RETENTION_DAYS}; 0 keeps \
+                 feedback for ever"
+            )));
         }
         if self.http.max_body_bytes == 0 || self.http.max_connections == 0 {
             return Err(unusable("[http] max_body_bytes and max_connections must be above 0"));

@@ -66,7 +66,9 @@ impl Error {
     /// What was found in files is no wrong usage of the program; settings that cannot work are.
     pub fn of_input(self) -> Self {
         let kind = match self.kind {
-            Kind::Invalid if !self.code.ends_with("_options") => Kind::Unusable,
+            Kind::Invalid if !self.code.ends_with("_options") && self.code != "replay_empty" => {
+                Kind::Unusable
+            }
             kind => kind,
         };
         Self { kind, ..self }

@@ -33,6 +33,18 @@ fn queries(dashboard: &Value) -> Vec<&str> {
     targets.map(|target| target["expr"].as_str().unwrap()).collect()
 }
 
+/// cargo refuses a manifest whose benches are not there.
+#[test]
+fn the_image_s_layer_of_libraries_has_every_bench_of_the_manifest() {
+    let (manifest, dockerfile) = (file("Cargo.toml"), file("Dockerfile"));
+    let names: Vec<&str> =
+        manifest.split("[[bench]]").skip(1).map(|bench| bench.split('"').nth(1).unwrap()).collect();
+    assert!(names.len() >= 3, "{names:?}");
+    for name in names {
+        assert!(dockerfile.contains(&format!("benches/{name}.rs")), "{name}");
+    }
+}
+
 #[test]
 fn dashboards_and_alerts_ask_for_metrics_that_exist() {
     let dashboard: Value =

@@ -67,7 +67,7 @@ async fn feedback_is_kept_with_what_it_is_about() {
     assert_eq!(request["detail"]["standalone"], found["rewrite"]["standalone"]);
     assert_eq!(request["detail"]["search"], found["rewrite"]["search"]);
     assert_eq!(request["detail"]["results"][0]["chunk_id"], *chunk);
-    assert_eq!(listed(caller, "?user=u1").await.len(), 1);
+    assert_eq!(listed(caller, "?user=u1").await.len(), 4, "feedback is of whoever asked");
     assert_eq!(listed(caller, &format!("?target={}", id.as_str().unwrap())).await.len(), 3);
     let page = caller.get("/v1/feedback?limit=3").await.body;
     assert_eq!((page["data"].as_array().unwrap().len(), &page["has_more"]), (3, &json!(true)));

@@ -77,6 +77,17 @@ fn rewrites(dir: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// Rows with short prompts, for tests that take many steps.
+fn completions(dir: &Path) -> String {
+    let path = dir.join("completions.jsonl");
+    let row = |index: usize| {
+        let word = ["alpha", "beta", "gamma", "delta"][index % 4];
+        json!({"prompt": format!("{word} {index}:"), "completion": format!("{word} done")})
+    };
+    write_lines(&path, (0..60).map(row));
+    path.to_str().unwrap().to_owned()
+}
+
 fn out(dir: &Path, name: &str) -> PathBuf {
     dir.join(name)
 }
@@ -90,13 +101,15 @@ fn a_rewriter_is_trained_to_folders_that_load() {
         let out_text = out.to_str().unwrap();
         let mut args = vec!["sft", "--model", MODEL, "--data", &data, "--out", out_text];
         args.extend(QUICK);
+        args.extend(["--set", "epochs=6", "--set", "n_generated=4"]);
         if lora {
             args.extend(["--lora", "8"]);
         }
         let report = trained(&args);
         let loss = |when: &str| report[when]["eval_loss"].as_f64().unwrap();
-        assert!(loss("after") < 0.5 * loss("before"), "{report}");
-        assert_eq!(report["steps"], 160);
+        assert!(loss("after") < 0.8 * loss("before"), "{report}");
+        let first = loss("before");
+        assert_eq!(report["steps"], 24);
         for file in ["model/model.safetensors", "model/config.json", "events.jsonl"] {
             assert!(out.join(file).is_file(), "{file}");
         }
@@ -119,7 +132,8 @@ fn a_rewriter_is_trained_to_folders_that_load() {
             "--set",
             "max_steps=1",
         ]);
-        assert!(report["before"]["eval_loss"].as_f64().unwrap() < 2.0, "{report}");
+        let again = report["before"]["eval_loss"].as_f64().unwrap();
+        assert!(again < 0.9 * first, "{first} before the training: {report}");
         let imported = Command::new(env!("CARGO_BIN_EXE_querent"))
             .env("QUERENT__MODELS__DIR", dir.path().join(format!("models-{lora}")))
             .args(["models", "import", model.to_str().unwrap()])
@@ -132,7 +146,7 @@ fn a_rewriter_is_trained_to_folders_that_load() {
 #[test]
 fn a_killed_training_goes_on_to_the_same_weights() {
     let dir = tempfile::tempdir().unwrap();
-    let data = rewrites(dir.path());
+    let data = completions(dir.path());
     let args = |out: &Path| -> Vec<String> {
         let mut args: Vec<String> =
             ["--json", "train", "sft", "--model", MODEL, "--data", &data, "--resume", "--out"]
@@ -251,7 +265,7 @@ fn an_embedder_is_trained_and_its_hard_negatives_are_mined() {
 #[test]
 fn elastic_weights_need_the_fisher_file_of_their_model() {
     let dir = tempfile::tempdir().unwrap();
-    let data = rewrites(dir.path());
+    let data = completions(dir.path());
     let file = dir.path().join("fisher.safetensors");
     let file_text = file.to_str().unwrap();
     let output = querent(&[
@@ -419,7 +433,7 @@ fn bad_input_is_one_sentence_and_leaves_nothing_behind() {
 #[test]
 fn a_folder_with_a_run_is_not_written_over() {
     let dir = tempfile::tempdir().unwrap();
-    let data = rewrites(dir.path());
+    let data = completions(dir.path());
     let out = out(dir.path(), "out");
     let out_text = out.to_str().unwrap();
     let args =
@@ -431,19 +445,116 @@ fn a_folder_with_a_run_is_not_written_over() {
     assert!(out.join("model").is_dir());
 }
 
+#[test]
+fn what_is_no_result_of_the_run_is_never_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = completions(dir.path());
+    let project = dir.path().join("project");
+    let own = project.join("model");
+    std::fs::create_dir_all(&own).unwrap();
+    for entry in std::fs::read_dir(MODEL).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, own.join(path.file_name().unwrap())).unwrap();
+    }
+    for model in [own.to_str().unwrap(), MODEL] {
+        let output = querent(&[
+            "train",
+            "sft",
+            "--model",
+            model,
+            "--data",
+            &data,
+            "--out",
+            project.to_str().unwrap(),
+            "--resume",
+            "--set",
+            "max_steps=1",
+        ]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("written over"), "{}", text(&output.stderr));
+        assert!(own.join("model.safetensors").is_file());
+    }
+}
+
+#[test]
+fn rows_that_are_not_taken_are_told_by_a_real_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("mixed.jsonl");
+    write_lines(&data, (0..30).map(|index| {
+        if index % 3 == 0 {
+            return json!({"history": [], "query": "open it"});
+        }
+        let rewrite = format!("open alpha {index}");
+        json!({"history": [format!("tell me of alpha {index}")], "query": "open it", "rewrite": rewrite})
+    }));
+    let out = out(dir.path(), "out");
+    let output = querent(&[
+        "--json",
+        "train",
+        "sft",
+        "--model",
+        MODEL,
+        "--data",
+        data.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+        "--set",
+        "max_steps=2",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["rejected"], 10, "{report}");
+    let logged = text(&output.stderr);
+    assert_eq!(logged.matches("mixed.jsonl").count(), 10, "{logged}");
+}
+
+#[test]
+fn a_run_is_not_gone_on_with_on_another_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = completions(dir.path());
+    let (own, other) = (out(dir.path(), "own"), out(dir.path(), "other"));
+    let train = |model: &Path, out: &Path| {
+        querent(&[
+            "train",
+            "sft",
+            "--model",
+            model.to_str().unwrap(),
+            "--data",
+            &data,
+            "--out",
+            out.to_str().unwrap(),
+            "--resume",
+            "--lora",
+            "4",
+            "--set",
+            "max_steps=2",
+        ])
+    };
+    for out in [&own, &other] {
+        let output = train(Path::new(MODEL), out);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let output = train(&other.join("model"), &own);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("another model"), "{}", text(&output.stderr));
+}
+
 /// A disk of 64 kB: the run says so in a sentence and leaves nothing half-written.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
-    let data = rewrites(dir.path());
+    let data = completions(dir.path());
     let disk = dir.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk.to_str().unwrap()])
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        // Only root may mount; the mapping of the error is tested in the room itself.
+        // Only root may mount; the mapping of the error is tested in the room itself. Past the
+        // capture of output, which hides what a passing test prints.
+        let said = b"the test on a full disk was skipped: no disk can be mounted here\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), said);
         return;
     }
     let output = querent(&[

@@ -8,12 +8,14 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Global, output};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::qwen::AdapterOptions;
 use crate::service::training::{self, DryRun, TrainOutcome, TrainRequest};
 use crate::train::data::ReadOptions;
 use crate::train::options::{Method, TrainOptions};
 
+/// As a shell tells of a program that SIGINT ended.
+const INTERRUPTED: i32 = 130;
 /// Room for the frames of a deep model's passes.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -89,13 +91,18 @@ pub async fn run(global: &Global, args: TrainArgs) -> Result<()> {
     let request = request(&args)?;
     let cancel = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&cancel);
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            tracing::info!("ending after this step; --resume goes on from here");
-            seen.store(true, Ordering::Relaxed);
-        }
-    });
     let is_dry = args.dry_run;
+    if !is_dry {
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                tracing::info!("ending after this step; once more ends at once");
+                seen.store(true, Ordering::Relaxed);
+            }
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(INTERRUPTED);
+            }
+        });
+    }
     let (done, result) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("querent-train".into()).stack_size(STACK_BYTES).spawn(
         move || {
@@ -121,9 +128,10 @@ enum Done {
 fn request(args: &TrainArgs) -> Result<TrainRequest> {
     let mut options = load_options(args)?;
     if let Some(rank) = args.lora {
-        let own = options.lora.take().unwrap_or_default();
         let alpha = 2.0 * rank as f64;
-        options.lora = Some(AdapterOptions { rank, alpha, ..own });
+        let own = options.lora.take();
+        let own = own.unwrap_or_else(|| AdapterOptions { alpha, ..AdapterOptions::default() });
+        options.lora = Some(AdapterOptions { rank, ..own });
     }
     let read = ReadOptions {
         strict: args.strict,
@@ -163,7 +171,6 @@ fn load_options(args: &TrainArgs) -> Result<TrainOptions> {
         let text = fs_err::read_to_string(path)?;
         builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
     }
-    let mut lines = String::new();
     for setting in &args.settings {
         let Some((key, value)) = setting.split_once('=') else {
             return Err(Error::invalid(
@@ -173,10 +180,10 @@ fn load_options(args: &TrainArgs) -> Result<TrainOptions> {
         };
         // A bare word is a text.
         let is_word = value.starts_with(char::is_alphabetic) && !["true", "false"].contains(&value);
-        lines +=
-            &if is_word { format!("{key} = \"{value}\"\n") } else { format!("{key} = {value}\n") };
+        let line =
+            if is_word { format!("{key} = \"{value}\"") } else { format!("{key} = {value}") };
+        builder = builder.add_source(config::File::from_str(&line, config::FileFormat::Toml));
     }
-    builder = builder.add_source(config::File::from_str(&lines, config::FileFormat::Toml));
     let options = builder.build().and_then(config::Config::try_deserialize::<TrainOptions>);
     options.map_err(|error| Error::invalid("train_options", error.to_string()))
 }
@@ -223,10 +230,14 @@ fn show_outcome(global: &Global, outcome: &TrainOutcome) -> Result<()> {
             "cancelled": report.cancelled,
             "before": report.before,
             "after": report.after,
-            "best_step": report.best.as_ref().map(|best| best.step),
+            "written_step": outcome.step,
             "written": outcome.written,
+            "rejected": outcome.data.n_rejected,
+            "duplicates": outcome.data.n_duplicates,
+            "cut": outcome.data.n_cut,
         });
-        return output::line(&line.to_string());
+        output::line(&line.to_string())?;
+        return ended(outcome);
     }
     let what = if report.cancelled { "stopped at" } else { "trained" };
     output::line(&format!(
@@ -238,7 +249,20 @@ fn show_outcome(global: &Global, outcome: &TrainOutcome) -> Result<()> {
         output::line(&format!("{name}: {before}{after:.4}"))?;
     }
     for folder in &outcome.written {
-        output::line(&format!("written: {}", folder.display()))?;
+        output::line(&format!("written of step {}: {}", outcome.step, folder.display()))?;
     }
-    Ok(())
+    ended(outcome)
+}
+
+/// # Errors
+/// `train_cancelled`, so that what follows such a run in a script does not go on.
+fn ended(outcome: &TrainOutcome) -> Result<()> {
+    if !outcome.report.cancelled {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        "train_cancelled",
+        format!("stopped at step {}; --resume goes on from there", outcome.report.n_steps),
+    ))
 }

@@ -48,11 +48,16 @@ impl EmbeddingTokens {
         Ok(Self { tokenizer, prompts: prompts(folder)? })
     }
 
-    /// The tokens that the text is embedded as.
-    pub fn tokens(&self, kind: TextKind, text: &str) -> Result<Vec<u32>> {
+    /// The tokens that the text is embedded as, and whether it had to be cut.
+    pub fn tokens(&self, kind: TextKind, text: &str) -> Result<(Vec<u32>, bool)> {
         let text = format!("{}{text}", self.prompts.of(kind));
         let encoding = self.tokenizer.encode_fast(text, true).map_err(unusable)?;
-        Ok(encoding.get_ids().to_vec())
+        Ok((encoding.get_ids().to_vec(), !encoding.get_overflowing().is_empty()))
+    }
+
+    /// The text of tokens, special ones written out: for people who look at it.
+    pub fn shown(&self, tokens: &[u32]) -> Result<String> {
+        self.tokenizer.decode(tokens, false).map_err(unusable)
     }
 }
 

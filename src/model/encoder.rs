@@ -360,13 +360,8 @@ fn caught(
     }
 }
 
-/// fastembed's model from the folder's files; its config wants `rope_theta` at the top level.
-fn load_model(folder: &ModelFolder) -> Result<Qwen3Model> {
-    if let Some(path) = folder.gguf() {
-        let mut file = fs_err::File::open(path)?;
-        let content = candle_core::quantized::gguf_file::Content::read(&mut file)?;
-        return Ok(Qwen3Model::from_gguf(&content, &mut file, &Device::Cpu)?);
-    }
+/// fastembed's form of the folder's config, which wants `rope_theta` at the top level.
+pub(super) fn qwen3_config(folder: &ModelFolder) -> Result<Qwen3Config> {
     let json = folder.json("config.json")?.unwrap_or_default();
     let mut json: serde_json::Value = serde_json::from_slice(&json)?;
     if json.get("rope_theta").is_none()
@@ -374,8 +369,17 @@ fn load_model(folder: &ModelFolder) -> Result<Qwen3Model> {
     {
         json["rope_theta"] = theta;
     }
-    let config: Qwen3Config =
-        serde_json::from_value(json).map_err(|error| unusable(format!("config.json: {error}")))?;
+    Ok(serde_json::from_value(json)?)
+}
+
+/// fastembed's model from the folder's files.
+fn load_model(folder: &ModelFolder) -> Result<Qwen3Model> {
+    if let Some(path) = folder.gguf() {
+        let mut file = fs_err::File::open(path)?;
+        let content = candle_core::quantized::gguf_file::Content::read(&mut file)?;
+        return Ok(Qwen3Model::from_gguf(&content, &mut file, &Device::Cpu)?);
+    }
+    let config = qwen3_config(folder).map_err(|error| unusable(format!("config.json: {error}")))?;
     let mut tensors = std::collections::HashMap::new();
     for file in folder.safetensors()? {
         let bytes = fs_err::read(file)?;

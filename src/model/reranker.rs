@@ -5,10 +5,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use fastembed::{Qwen3Config, Qwen3Model, Qwen3Reranker};
+use fastembed::{Qwen3Model, Qwen3Reranker};
 use tokenizers::Tokenizer;
 use tokio::sync::oneshot;
 
+use super::encoder::qwen3_config;
 use super::files::ModelFolder;
 use super::memory;
 use crate::error::{Error, Kind, Result};
@@ -87,8 +88,7 @@ fn load(folder: &ModelFolder) -> Result<Qwen3Reranker> {
     let unusable = |source: &dyn std::fmt::Display| {
         Error::invalid("model_reranker", format!("the reranker cannot be used: {source}"))
     };
-    let config = folder.json("config.json")?.unwrap_or_default();
-    let config: Qwen3Config = serde_json::from_slice(&config).map_err(|error| unusable(&error))?;
+    let config = qwen3_config(folder).map_err(|error| unusable(&error))?;
     let tokenizer = folder.json("tokenizer.json")?.unwrap_or_default();
     let tokenizer = Tokenizer::from_bytes(&tokenizer).map_err(|error| unusable(&error))?;
     let mut tensors = std::collections::HashMap::new();
@@ -108,5 +108,12 @@ fn load(folder: &ModelFolder) -> Result<Qwen3Reranker> {
     let no_yes = head.index_select(&rows, 0)?;
     let weights = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
     let model = Qwen3Model::new(config, weights.pp("model"))?;
-    Ok(Qwen3Reranker::new(model, tokenizer, no_yes, MAX_TOKENS)?)
+    let reranker = Qwen3Reranker::new(model, tokenizer, no_yes, MAX_TOKENS)?;
+    // What cannot score is refused now, and not at every request.
+    let tried = catch_unwind(AssertUnwindSafe(|| reranker.score(None, "query", &["passage"])));
+    match tried {
+        Ok(Ok(_)) => Ok(reranker),
+        Ok(Err(error)) => Err(unusable(&error)),
+        Err(_) => Err(unusable(&"it panics")),
+    }
 }

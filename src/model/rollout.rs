@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 
 use super::qwen::{Qwen, RowCache, Segment};
 use super::sampling::{Sampler, Sampling};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rows computed together.
 const MAX_ROWS: usize = 64;
@@ -35,6 +35,8 @@ struct Row {
     completion_idx: usize,
     cache: RowCache,
     next: u32,
+    /// Tokens that there is room for.
+    n_most: usize,
     completion: Completion,
     sampler: Sampler,
 }
@@ -43,7 +45,8 @@ struct Row {
 /// completions, whatever else is in the batch.
 ///
 /// # Errors
-/// `model_input` for an empty prompt, or one that leaves no room for `max_new_tokens`.
+/// `model_input` for an empty prompt, or one that leaves no room. A completion that reaches the
+/// window's end is cut there.
 pub fn complete(
     model: &Qwen,
     prompts: &[Vec<u32>],
@@ -77,7 +80,18 @@ fn start(
     prompt: &[u32],
     options: &RolloutOptions,
 ) -> Result<Vec<Row>> {
-    let capacity = prompt.len() + options.max_new_tokens;
+    let n_most = options.max_new_tokens.min(model.config().window.saturating_sub(prompt.len()));
+    if prompt.is_empty() || n_most == 0 {
+        return Err(Error::invalid(
+            "model_input",
+            format!(
+                "a prompt of {} tokens leaves nothing to complete in a window of {}",
+                prompt.len(),
+                model.config().window
+            ),
+        ));
+    }
+    let capacity = prompt.len() + n_most;
     let mut cache = model.new_cache(capacity)?;
     let segment = Segment { n_tokens: prompt.len(), cache: Some(&mut cache) };
     let hidden = model.forward(prompt, &mut [segment])?;
@@ -94,6 +108,7 @@ fn start(
                 completion_idx,
                 cache: cache.fork(capacity)?,
                 next: sampler.draw(&scores),
+                n_most,
                 completion: Completion { tokens: Vec::new(), stopped: false },
                 sampler,
             })
@@ -111,7 +126,7 @@ fn unended(
     if !row.completion.stopped {
         row.completion.tokens.push(row.next);
     }
-    if row.completion.stopped || row.completion.tokens.len() >= options.max_new_tokens {
+    if row.completion.stopped || row.completion.tokens.len() >= row.n_most {
         done[row.prompt_idx][row.completion_idx] = Some(row.completion);
         return None;
     }
@@ -136,4 +151,57 @@ fn step(model: &Qwen, rows: &mut [Row]) -> Result<()> {
 /// Next-token scores, flat, in f32 whatever the model computes in.
 fn scores(model: &Qwen, hidden: &Tensor) -> Result<Vec<f32>> {
     Ok(model.logits(hidden)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::model::ModelFolder;
+
+    fn model() -> Qwen {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/fixtures/qwen3-tiny");
+        ModelFolder::open(Path::new(dir)).unwrap().load_qwen(&Device::Cpu).unwrap()
+    }
+
+    fn options(n_completions: usize, temperature: f32) -> RolloutOptions {
+        let sampling = Sampling { temperature, seed: 3, ..Sampling::default() };
+        RolloutOptions { max_new_tokens: 12, sampling, n_completions, stop_tokens: vec![309] }
+    }
+
+    #[test]
+    fn completions_are_those_of_each_prompt_alone() {
+        let model = model();
+        let prompts: Vec<Vec<u32>> = (0..90).map(|n| vec![308, 10 + n, 70 + n % 7]).collect();
+        let together = complete(&model, &prompts, &options(1, 0.0)).unwrap();
+        for (prompt, group) in prompts.iter().zip(&together).step_by(13) {
+            let alone = complete(&model, std::slice::from_ref(prompt), &options(1, 0.0)).unwrap();
+            assert_eq!(&alone[0], group);
+        }
+    }
+
+    #[test]
+    fn a_group_has_unlike_completions_and_the_seed_repeats_them() {
+        let model = model();
+        let prompts = vec![vec![308, 20, 30], vec![308, 40]];
+        let groups = complete(&model, &prompts, &options(4, 1.0)).unwrap();
+        assert_eq!(groups, complete(&model, &prompts, &options(4, 1.0)).unwrap());
+        assert!(groups.iter().all(|group| group.len() == 4));
+        assert!(groups[0].iter().any(|completion| completion != &groups[0][0]));
+    }
+
+    #[test]
+    fn a_completion_ends_at_the_window_and_a_prompt_that_fills_it_is_refused() {
+        let model = model();
+        let window = model.config().window;
+        let groups = complete(&model, &[vec![20; window - 2]], &options(1, 0.0)).unwrap();
+        assert!(groups[0][0].tokens.len() <= 2);
+        for prompt in [vec![20; window], Vec::new()] {
+            let error = complete(&model, &[prompt], &options(1, 0.0)).unwrap_err();
+            assert_eq!(error.code, "model_input");
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub struct ChatTokenizer {
     template: Option<Environment<'static>>,
     stop_tokens: Vec<u32>,
     special_texts: Vec<String>,
+    /// Those of them that open and end turns; others, such as `<think>`, may be said.
+    turn_texts: Vec<String>,
 }
 
 impl ChatTokenizer {
@@ -55,8 +57,14 @@ impl ChatTokenizer {
             .map(|token| token.content.clone())
             .filter(|text| !text.trim().is_empty())
             .collect();
+        let turn_texts = tokenizer
+            .get_added_tokens_decoder()
+            .values()
+            .filter(|token| token.special && !token.content.trim().is_empty())
+            .map(|token| token.content.clone())
+            .collect();
         let stop_tokens = stop_tokens(folder, gguf.as_ref(), &tokenizer)?;
-        Ok(Self { tokenizer, template, stop_tokens, special_texts })
+        Ok(Self { tokenizer, template, stop_tokens, special_texts, turn_texts })
     }
 
     /// The tokens of a text; special tokens written out in it are recognised, as a rendered
@@ -92,16 +100,13 @@ impl ChatTokenizer {
     /// The same text with every special token broken up by a space, so that what a person wrote
     /// can never end or open a turn.
     pub fn neutralise(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for special in &self.special_texts {
-            if text.contains(special.as_str()) {
-                let mut broken = special.clone();
-                let first_len = broken.chars().next().map_or(0, char::len_utf8);
-                broken.insert(first_len, ' ');
-                text = text.replace(special.as_str(), &broken);
-            }
-        }
-        text
+        broken_up(text, &self.special_texts)
+    }
+
+    /// The same for what a model may say itself: only tokens that open or end a turn are broken
+    /// up, and not `<think>` or `<tool_call>`.
+    pub fn neutralise_turns(&self, text: &str) -> String {
+        broken_up(text, &self.turn_texts)
     }
 
     /// The prompt that the model's template makes of the messages, thinking switched off, ready
@@ -128,6 +133,20 @@ impl ChatTokenizer {
             })
             .map_err(unrenderable)
     }
+}
+
+/// The text with each of the given tokens broken up by a space.
+fn broken_up(text: &str, tokens: &[String]) -> String {
+    let mut text = text.to_owned();
+    for token in tokens {
+        if text.contains(token.as_str()) {
+            let mut broken = token.clone();
+            let first_len = broken.chars().next().map_or(0, char::len_utf8);
+            broken.insert(first_len, ' ');
+            text = text.replace(token.as_str(), &broken);
+        }
+    }
+    text
 }
 
 /// A Jinja environment set up as transformers sets up its own.

@@ -194,6 +194,11 @@ impl Retriever {
             .collect())
     }
 
+    /// How many of the best passages a reranker looks at; 0 without one.
+    pub fn n_rerank_candidates(&self) -> usize {
+        if self.reranker.is_some() { self.weights.rerank_candidates } else { 0 }
+    }
+
     /// Puts the first passages in the order of the reranker's scores, when there is one. False
     /// when there is none.
     pub async fn rerank(&self, query: &str, ranked: &mut [Ranked]) -> Result<bool> {

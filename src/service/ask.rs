@@ -140,9 +140,15 @@ impl Services {
         }
         let (queries, mut lists) = self.widen(&scope, &rewritten, raw?).await?;
         let ranked_at = Instant::now();
-        let mut ranked = self.retriever.rank(&scope, &lists.lists, search.top_k).await?;
+        // A reranker may bring up what is behind the results that are wanted.
+        let n_ranked = match search.rerank {
+            true => search.top_k.max(self.retriever.n_rerank_candidates()),
+            false => search.top_k,
+        };
+        let mut ranked = self.retriever.rank(&scope, &lists.lists, n_ranked).await?;
         lists.search_time += ranked_at.elapsed();
         let rerank_time = self.rerank(&search, &rewritten, &mut ranked, &mut lists).await;
+        ranked.truncate(search.top_k);
         let results: Vec<Passage> = ranked.into_iter().map(passage).collect();
         let context = search.include_context.then(|| self.context(&results, search.context_tokens));
         let mut degraded = rewritten.degraded.clone();

@@ -16,6 +16,8 @@ const MAX_DWELL_SECONDS: f64 = 86_400.0;
 struct Target {
     request_id: String,
     chunk_ids: Vec<String>,
+    /// Who asked.
+    user: Option<String>,
     /// To be written with it, where it is not there yet.
     request: Option<StoredRequest>,
 }
@@ -26,9 +28,11 @@ impl Services {
     /// # Errors
     /// `target_not_found` when the answer is unknown, too old or another tenant's,
     /// `invalid_feedback` with the field that does not fit its kind.
-    pub async fn give_feedback(&self, tenant: &TenantId, new: NewFeedback) -> Result<()> {
+    pub async fn give_feedback(&self, tenant: &TenantId, mut new: NewFeedback) -> Result<()> {
         let target = self.target(tenant, &new.target).await?;
         check(&new, &target.chunk_ids)?;
+        // Whoever asked is forgotten with what was said of the answer.
+        new.user = new.user.or_else(|| target.user.clone());
         let request = target.request.as_ref();
         self.store().put_feedback(tenant, &new, &target.request_id, request).await
     }
@@ -41,16 +45,6 @@ impl Services {
         after: Option<&str>,
     ) -> Result<Page<Feedback>> {
         self.store().list_feedback(tenant, filter, limit, after).await
-    }
-
-    /// Deletes a user's feedback and requests, or all of the tenant's; gives both numbers.
-    pub async fn delete_feedback(
-        &self,
-        tenant: &TenantId,
-        user: Option<&str>,
-    ) -> Result<(u64, u64)> {
-        self.requests.forget(tenant, user);
-        self.store().delete_feedback(tenant, user).await
     }
 
     /// Deletes what is kept longer than the settings say.
@@ -73,7 +67,12 @@ impl Services {
             );
             Error::not_found("target_not_found", message)
         })?;
-        Ok(Target { chunk_ids: shown_chunks(&stored.detail), request_id: stored.id, request: None })
+        Ok(Target {
+            chunk_ids: shown_chunks(&stored.detail),
+            user: stored.user,
+            request_id: stored.id,
+            request: None,
+        })
     }
 
     fn remembered(&self, request: &Remembered) -> Target {
@@ -83,6 +82,7 @@ impl Services {
         Target {
             request_id: request.id.clone(),
             chunk_ids: results.map(|result| result.chunk_id.clone()).collect(),
+            user: request.user.clone(),
             request: (is_kept || is_logged_whole).then(|| request.stored(None, None)),
         }
     }

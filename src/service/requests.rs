@@ -202,11 +202,32 @@ fn detail(question: &Question, rewritten: &Rewritten) -> RequestDetail {
     }
 }
 
+/// How long a request may wait to be written.
+const FORGOTTEN_FOR: time::Duration = time::Duration::minutes(10);
+
 /// The requests of the last hour or so, and the way to the database.
 pub(super) struct Requests {
     recent: Cache<String, Arc<Remembered>>,
     log: QueryLog,
     unwritten: mpsc::Sender<Arc<Remembered>>,
+    /// Whose requests were forgotten lately, and when. Held while requests are written, so that
+    /// none is written after its user's were deleted.
+    forgotten: tokio::sync::Mutex<Vec<Forgotten>>,
+}
+
+/// Requests of a user, or of a whole tenant, up to a moment.
+struct Forgotten {
+    tenant: TenantId,
+    user: Option<String>,
+    at: OffsetDateTime,
+}
+
+impl Forgotten {
+    fn covers(&self, request: &Remembered) -> bool {
+        request.tenant == self.tenant
+            && request.asked_at <= self.at
+            && (self.user.is_none() || request.user == self.user)
+    }
 }
 
 impl Requests {
@@ -223,7 +244,10 @@ impl Requests {
             .time_to_live(window)
             .support_invalidation_closures()
             .build();
-        (Self { recent, log: config.log.queries, unwritten }, receiver)
+        (
+            Self { recent, log: config.log.queries, unwritten, forgotten: Default::default() },
+            receiver,
+        )
     }
 
     pub fn remember(&self, request: Remembered) {
@@ -254,6 +278,24 @@ impl Requests {
 }
 
 impl Services {
+    /// Deletes a user's feedback and requests, or all of the tenant's; gives both numbers.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn delete_feedback(
+        &self,
+        tenant: &TenantId,
+        user: Option<&str>,
+    ) -> crate::error::Result<(u64, u64)> {
+        let mut forgotten = self.requests.forgotten.lock().await;
+        let at = OffsetDateTime::now_utc();
+        // What is older than this has been written, or was never to be.
+        forgotten.retain(|earlier| at - earlier.at < FORGOTTEN_FOR);
+        forgotten.push(Forgotten { tenant: tenant.clone(), user: user.map(str::to_owned), at });
+        self.requests.forget(tenant, user);
+        self.store().delete_feedback(tenant, user).await
+    }
+
     /// Writes requests down in the form that `[log] queries` says.
     pub(super) async fn write_requests(&self, requests: &[Arc<Remembered>]) {
         let result = async {
@@ -263,8 +305,10 @@ impl Services {
                 QueryLog::Hashed => Some(self.store().salt("queries").await?),
             };
             let days = Some(self.config.log.retention_days);
+            let forgotten = self.requests.forgotten.lock().await;
             let rows: Vec<_> = requests
                 .iter()
+                .filter(|request| !forgotten.iter().any(|forgotten| forgotten.covers(request)))
                 .map(|request| (request.tenant.clone(), request.stored(salt.as_deref(), days)))
                 .collect();
             self.store().put_requests(&rows).await

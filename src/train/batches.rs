@@ -21,6 +21,8 @@ pub struct Batches {
     lengths: Vec<usize>,
     keys: Option<Vec<Vec<u64>>>,
     batch_rows: usize,
+    /// Rows that a step needs.
+    least: usize,
     /// Rows from here on are old ones, of which each epoch has a share.
     n_new: usize,
     replay_share: f64,
@@ -57,6 +59,7 @@ impl Batches {
         Ok(Self {
             seed: options.seed,
             batch_rows: options.batch_rows.clamp(least, n_new),
+            least,
             keys: objective.keys(),
             lengths,
             n_new,
@@ -65,11 +68,13 @@ impl Batches {
         })
     }
 
-    /// Optimiser steps of one pass over the data. A last batch that is not full is left out; its
-    /// rows come in other epochs.
+    /// Optimiser steps of one pass over the data. The last batch may have fewer rows; too few for
+    /// a step join the one before.
     pub fn per_epoch(&self) -> u64 {
         let n_old = self.n_new as f64 * self.replay_share / (1.0 - self.replay_share);
-        ((self.n_new + n_old.round() as usize) / self.batch_rows).max(1) as u64
+        let n_rows = self.n_new + n_old.round() as usize;
+        let (n_full, n_left) = (n_rows / self.batch_rows, n_rows % self.batch_rows);
+        (n_full + usize::from(n_left >= self.least)).max(1) as u64
     }
 
     /// The rows of the run's batch number `batch`.
@@ -100,20 +105,26 @@ impl Batches {
                 for bucket in rows.chunks_mut(self.batch_rows * BATCHES_PER_BUCKET) {
                     bucket.sort_by_key(|row| self.lengths[*row]);
                 }
-                rows.chunks_exact(self.batch_rows).map(<[usize]>::to_vec).collect()
+                rows.chunks(self.batch_rows).map(<[usize]>::to_vec).collect()
             }
         };
+        if batches.len() > 1
+            && batches.last().is_some_and(|last| last.len() < self.least)
+            && let Some(last) = batches.pop()
+            && let Some(before) = batches.last_mut()
+        {
+            before.extend(last);
+        }
         shuffle(&mut batches, &mut random);
         batches
     }
 
-    /// Batches in which no key comes twice: a row that would bring one waits for the next. Rows at
-    /// the end that find no batch are put into the last ones; the loss masks what is equal in them.
+    /// Batches in which no key comes twice: a row that would bring one waits for the next. Where
+    /// nothing else is left such rows do meet, and the loss masks what is equal in them.
     fn without_duplicates(&self, rows: Vec<usize>, keys: &[Vec<u64>]) -> Vec<Vec<usize>> {
-        let n_batches = self.per_epoch() as usize;
-        let mut batches = Vec::with_capacity(n_batches);
+        let mut batches = Vec::new();
         let mut waiting: Vec<usize> = rows.into_iter().rev().collect();
-        while batches.len() < n_batches {
+        while !waiting.is_empty() {
             let (mut batch, mut later) = (Vec::new(), Vec::new());
             let mut seen: HashSet<u64> = HashSet::new();
             while batch.len() < self.batch_rows {
@@ -162,7 +173,16 @@ mod tests {
 
     fn batches(lengths: Vec<usize>, keys: Option<Vec<Vec<u64>>>, batch_rows: usize) -> Batches {
         let n_new = lengths.len();
-        Batches { seed: 7, lengths, keys, batch_rows, n_new, replay_share: 0.0, epoch: None }
+        Batches {
+            seed: 7,
+            lengths,
+            keys,
+            batch_rows,
+            least: 1,
+            n_new,
+            replay_share: 0.0,
+            epoch: None,
+        }
     }
 
     #[test]
@@ -179,6 +199,22 @@ mod tests {
         }
         assert_ne!(first, second);
         assert_eq!(epoch(&mut all, 0), first, "going back gives the same order");
+    }
+
+    #[test]
+    fn no_row_is_left_out_whatever_the_sizes() {
+        for (n_rows, batch_rows, least) in [(63, 32, 1), (500, 32, 2), (33, 32, 2), (5, 32, 2)] {
+            for keys in [None, Some((0..n_rows as u64).map(|row| vec![row]).collect())] {
+                let lengths = (0..n_rows).collect();
+                let mut all = Batches { least, ..batches(lengths, keys, batch_rows.min(n_rows)) };
+                let epoch: Vec<Vec<usize>> =
+                    (0..all.per_epoch()).map(|batch| all.rows(batch)).collect();
+                assert!(epoch.iter().all(|rows| rows.len() >= least), "{epoch:?}");
+                let mut rows = epoch.concat();
+                rows.sort_unstable();
+                assert_eq!(rows, (0..n_rows).collect::<Vec<_>>());
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod diagnosis;
 mod finite;
 mod record;
+#[cfg(test)]
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use diagnosis::{Cause, Diagnosis, Method, Precision, RunFacts};
 pub use finite::all_finite;
 pub use record::{BadBatch, Observation, Reading, Reason, Row, RowFault};
+#[cfg(test)]
 pub use snapshot::Snapshot;
 
 use super::schedule::Slowdown;

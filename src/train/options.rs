@@ -97,6 +97,8 @@ pub struct TrainOptions {
     /// Whether KTO's weights are set from the counts of the two kinds.
     pub kto_automatic_weights: bool,
     pub infonce: ContrastiveOptions,
+    /// Hard negatives of a row that are taken (infonce).
+    pub n_negatives: usize,
     /// Hard negatives mined with the model itself before training.
     pub mining: Option<MiningOptions>,
     pub guard: GuardSettings,
@@ -145,6 +147,7 @@ impl Default for TrainOptions {
             kto: KtoOptions::default(),
             kto_automatic_weights: true,
             infonce: ContrastiveOptions::default(),
+            n_negatives: 8,
             mining: None,
             guard: GuardSettings::default(),
             remember: RememberOptions::default(),
@@ -160,8 +163,61 @@ impl TrainOptions {
     }
 
     /// # Errors
-    /// `train_options` naming the field, its value and what it may be.
-    pub fn check(&self) -> Result<()> {
+    /// `train_options`, or the options of the method, naming the field, its value and what it may
+    /// be.
+    pub fn check(&self, method: Method) -> Result<()> {
+        self.check_shared()?;
+        self.check_optimizer()?;
+        let dropout = self.lora.as_ref().map_or(0.0, |lora| lora.dropout);
+        if dropout > 0.0 && method != Method::Sft {
+            return Err(Error::invalid(
+                "train_options",
+                format!("lora.dropout is {dropout}, but only sft trains with dropout; set it to 0"),
+            ));
+        }
+        match method {
+            Method::Sft => Ok(()),
+            Method::Dpo => self.dpo.validate(),
+            Method::Kto => self.kto.validate(),
+            Method::Infonce => self.infonce.validate(),
+        }
+    }
+
+    fn check_optimizer(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::invalid("train_options", message));
+        for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return refuse(format!("{name} is {beta}; give a number from 0 to below 1"));
+            }
+        }
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return refuse(format!("epsilon is {}; give a number above 0", self.epsilon));
+        }
+        if let WarmUp::Ratio(ratio) = self.warm_up
+            && !(0.0..=1.0).contains(&ratio)
+        {
+            return refuse(format!("warm_up is a ratio of {ratio}; give one from 0 to 1"));
+        }
+        let guard = &self.guard;
+        let is_usable = guard.window > 0
+            && guard.max_consecutive > 0
+            && guard.n_recent > 0
+            && guard.slowdown > 0.0
+            && guard.slowdown <= 1.0;
+        if !is_usable {
+            return refuse(
+                "guard needs window, max_consecutive and n_recent of at least 1 and a slowdown \
+                 above 0 and at most 1"
+                    .to_owned(),
+            );
+        }
+        if self.max_steps == Some(0) {
+            return refuse("max_steps is 0; leave it out, or give at least 1".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_shared(&self) -> Result<()> {
         let refuse = |message: String| Err(Error::invalid("train_options", message));
         let positive = [
             ("epochs", self.epochs),
@@ -200,14 +256,14 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         let defaults = TrainOptions::default;
-        assert!(defaults().check().is_ok());
+        assert!(defaults().check(Method::Dpo).is_ok());
         for (options, name) in [
             (TrainOptions { batch_rows: 0, ..defaults() }, "batch_rows"),
             (TrainOptions { validation_share: 1.0, ..defaults() }, "validation_share"),
             (TrainOptions { learning_rate: Some(-1e-5), ..defaults() }, "learning_rate"),
             (TrainOptions { max_grad_norm: f64::NAN, ..defaults() }, "max_grad_norm"),
         ] {
-            let error = options.check().unwrap_err();
+            let error = options.check(Method::Sft).unwrap_err();
             assert_eq!(error.code, "train_options");
             assert!(error.message.contains(name), "{error}");
         }

@@ -138,7 +138,7 @@ impl Policy {
     }
 
     /// # Errors
-    /// `train_no_gradient` naming trained weights that no gradient has reached.
+    /// `internal` naming trained weights that no gradient has reached.
     pub fn check_reached(&self, gradients: &Gradients) -> Result<()> {
         let missing: Vec<&str> = self
             .trained

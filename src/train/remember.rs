@@ -16,7 +16,8 @@ use crate::model::sampling::{Sampler, Sampling};
 
 /// The pulls of a run; their anchors are the weights as they are when this is made.
 pub struct Remember {
-    pulls: Vec<Held>,
+    /// Each with its name among the figures.
+    pulls: Vec<(&'static str, Held)>,
 }
 
 enum Held {
@@ -39,13 +40,14 @@ impl Remember {
         match (options.ewc_lambda > 0.0, fisher) {
             (true, Some(path)) => {
                 let fisher = Fisher::load(path, &policy.model.parameters()?)?;
-                pulls.push(if policy.has_adapters() {
+                let held = if policy.has_adapters() {
                     Held::Adapters(adapters(policy, options.ewc_lambda, |name| {
                         fisher.get(&format!("{name}.weight")).cloned()
                     })?)
                 } else {
                     Held::Weights(Penalty::ewc(&fisher, &policy.trained, options.ewc_lambda)?)
-                });
+                };
+                pulls.push(("ewc", held));
             }
             (false, None) => {}
             (asked, _) => {
@@ -59,11 +61,12 @@ impl Remember {
             }
         }
         if options.l2_sp_lambda > 0.0 {
-            pulls.push(if policy.has_adapters() {
+            let held = if policy.has_adapters() {
                 Held::Adapters(adapters(policy, options.l2_sp_lambda, |_| None)?)
             } else {
                 Held::Weights(Penalty::l2_sp(&policy.trained, options.l2_sp_lambda)?)
-            });
+            };
+            pulls.push(("l2_sp", held));
         }
         Ok((!pulls.is_empty()).then_some(Self { pulls }))
     }
@@ -71,13 +74,13 @@ impl Remember {
     /// Adds the pulls' gradients to those of the task, which have their final scale.
     pub fn add(&self, policy: &Policy, gradients: &mut Gradients, loss: f64) -> Result<Metrics> {
         let mut metrics = Metrics::new();
-        for held in &self.pulls {
+        for (kind, held) in &self.pulls {
             let pull: Pull = match held {
                 Held::Weights(penalty) => penalty.add_gradients(&policy.trained, gradients)?,
                 Held::Adapters(penalty) => penalty.add_gradients(&policy.trained, gradients)?,
             };
             for (name, value) in pull.metrics(loss) {
-                *metrics.entry(name.to_owned()).or_default() += value;
+                metrics.insert(name.replacen("ewc", kind, 1), value);
             }
         }
         Ok(metrics)

@@ -1,6 +1,7 @@
 //! The loop that every method runs in: batches, gradients, the guard, steps, figures, checkpoints.
 //! A run that was killed goes on from its newest whole checkpoint, on the CPU to the last bit.
 
+mod resume;
 #[cfg(test)]
 mod tests;
 
@@ -11,10 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use super::batches::Batches;
-use super::checkpoint::{BestBy, BestMetric, Checkpoint, CheckpointFolder, Keep, TrainingState};
+use super::checkpoint::{BestBy, BestMetric, CheckpointFolder, Keep, TrainingState};
 use super::eventlog::{EventLog, EventLogOptions};
-use super::guard::{Guard, Observation, Point, Row, RunFacts, Snapshot, Verdict, all_finite};
-use super::numbers::write_in_place;
+use super::guard::{Guard, Observation, Point, Row, RunFacts, Verdict, all_finite};
 use super::objective::{MeanMetrics, Metrics, Objective, StepReport};
 use super::optimizer::{AdamW, AdamWSettings, Norm, global_norm};
 use super::options::{Method, TrainOptions};
@@ -23,15 +23,14 @@ use super::remember::Remember;
 use super::schedule::Schedule;
 use crate::error::{Error, Kind, Result};
 use crate::model::qwen::Gradients;
+use resume::{WEIGHTS, check_same, config_sha256};
 
-/// Files of a checkpoint.
-const WEIGHTS: &str = "trained.safetensors";
+pub use resume::restore_weights;
+
+/// A file of a checkpoint, beside the weights.
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// One line for each batch that the guard refused.
 const BAD_BATCHES: &str = "bad_batches.jsonl";
-/// Steps between two states that the guard may go back to.
-const SNAPSHOT_STEPS: u64 = 50;
-
 /// What a run is given besides its model and its objective.
 pub struct RunSettings<'a> {
     pub method: Method,
@@ -42,7 +41,8 @@ pub struct RunSettings<'a> {
     pub resume: bool,
     /// Whether a bar is drawn when stderr is a terminal.
     pub bar: bool,
-    pub data_sha256: &'a str,
+    /// Of everything that goes in beside the settings: model, rows, Fisher file.
+    pub inputs_sha256: &'a str,
     /// How many of the objective's rows are new; those behind them are replayed.
     pub n_new: usize,
     /// The figure that decides which checkpoint is the best.
@@ -58,7 +58,7 @@ pub struct RunReport {
     pub n_tokens: u64,
     pub seconds: f64,
     pub cancelled: bool,
-    /// Evaluated before the first step and after the last.
+    /// Evaluated before the first step, or where the run was gone on with, and after the last.
     pub before: Metrics,
     pub after: Metrics,
     pub best: Option<BestMetric>,
@@ -91,33 +91,18 @@ pub fn run(
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    let after = run.finish()?;
+    let after = run.finish(cancelled)?;
+    let Run { state, log, .. } = run;
+    log.finish()?;
     Ok(RunReport {
-        n_steps: run.state.step,
-        n_tokens: run.state.seen_tokens - first_tokens,
+        n_steps: state.step,
+        n_tokens: state.seen_tokens.saturating_sub(first_tokens),
         seconds,
         cancelled,
         before,
         after,
-        best: run.state.best_metric.clone(),
+        best: state.best_metric,
     })
-}
-
-/// Restores the trained weights of a checkpoint in place.
-///
-/// # Errors
-/// `train_resume` when the checkpoint is of other weights.
-pub fn restore_weights(policy: &Policy, checkpoint: &Checkpoint) -> Result<()> {
-    let saved = checkpoint.tensors_beside(WEIGHTS, &policy.trained[0].tensor)?;
-    for parameter in &policy.trained {
-        match saved.get(&parameter.name) {
-            Some(weight) if weight.shape() == parameter.tensor.shape() => {
-                write_in_place(&parameter.tensor, weight)?;
-            }
-            _ => return Err(foreign(&format!("has no `{}` of this model", parameter.name))),
-        }
-    }
-    Ok(())
 }
 
 struct Run<'a, 'b> {
@@ -130,7 +115,6 @@ struct Run<'a, 'b> {
     optimizer: AdamW,
     gradients: Gradients,
     guard: Guard,
-    snapshot: Snapshot<u64>,
     checkpoints: CheckpointFolder,
     log: EventLog,
     state: TrainingState,
@@ -151,10 +135,11 @@ impl<'a, 'b> Run<'a, 'b> {
         settings: &'a RunSettings<'b>,
     ) -> Result<Self> {
         let options = settings.options;
-        options.check()?;
+        options.check(settings.method)?;
+        check_start(policy)?;
         objective.prepare(policy)?;
         let batches = Batches::plan(objective, settings.n_new, options, settings.method)?;
-        let planned = batches.per_epoch() * options.epochs as u64;
+        let planned = batches.per_epoch().saturating_mul(options.epochs as u64);
         let n_steps = options.max_steps.map_or(planned, |max| max.min(planned));
         let rate = options.peak_rate(settings.method);
         let schedule = Schedule::new(options.decay, rate, options.warm_up, n_steps)?;
@@ -173,7 +158,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let checkpoints = CheckpointFolder::open(settings.dir)?;
         let mut state = TrainingState {
             config_sha256: config_sha256(settings)?,
-            data_sha256: settings.data_sha256.to_owned(),
+            data_sha256: settings.inputs_sha256.to_owned(),
             ..TrainingState::default()
         };
         let found = if settings.resume { checkpoints.latest()?.checkpoint } else { None };
@@ -193,7 +178,6 @@ impl<'a, 'b> Run<'a, 'b> {
             resumed_from,
             bar: settings.bar,
         })?;
-        let snapshot = Snapshot::take(&policy.trained, &optimizer, state.seen_tokens)?;
         guard.snapshot_taken(Point { step: state.step, batch: state.data_cursor.n_batches });
         Ok(Self {
             gradients: Gradients::of(&policy.trained),
@@ -206,7 +190,6 @@ impl<'a, 'b> Run<'a, 'b> {
             schedule,
             optimizer,
             guard,
-            snapshot,
             checkpoints,
             log,
             state,
@@ -229,6 +212,8 @@ impl<'a, 'b> Run<'a, 'b> {
                 "eval": metrics,
             }),
         )?;
+        // Something to go back to from the first step on.
+        self.save()?;
         Ok(metrics)
     }
 
@@ -260,10 +245,7 @@ impl<'a, 'b> Run<'a, 'b> {
             }
             Verdict::RollBack { to, skip, .. } => {
                 self.note_bad("rolled_back")?;
-                let n_tokens = *self.snapshot.restore(&self.policy.trained, &mut self.optimizer)?;
-                self.state.step = to.step;
-                self.state.seen_tokens = n_tokens;
-                self.state.data_cursor.n_batches = skip.end;
+                self.roll_back(to, skip.end)?;
                 Ok(ControlFlow::Continue(()))
             }
             Verdict::Fail { diagnosis } => {
@@ -271,6 +253,24 @@ impl<'a, 'b> Run<'a, 'b> {
                 Ok(ControlFlow::Break(diagnosis.message))
             }
         }
+    }
+
+    /// Goes back to the checkpoint at `to`, and on behind `next_batch`. What came after it is
+    /// removed, and the decision saved at once, so that a kill does not undo it.
+    fn roll_back(&mut self, to: Point, next_batch: u64) -> Result<()> {
+        self.checkpoints.remove_after(to.step)?;
+        let Some(checkpoint) = self.checkpoints.latest()?.checkpoint else {
+            return Err(Error::internal("the run has no checkpoint to go back to"));
+        };
+        restore_weights(self.policy, &checkpoint)?;
+        self.optimizer.restore(&self.policy.trained, &checkpoint.tensors(OPTIMIZER)?)?;
+        let saved = checkpoint.state()?;
+        self.state.step = saved.step;
+        self.state.seen_tokens = saved.seen_tokens;
+        self.state.data_cursor.n_batches = next_batch;
+        self.window = MeanMetrics::default();
+        (self.evaluated, self.saved_at) = (None, None);
+        self.save()
     }
 
     fn judged(&mut self, report: &StepReport, norm: &Norm, rows: &[usize], batch: u64) -> Verdict {
@@ -318,13 +318,8 @@ impl<'a, 'b> Run<'a, 'b> {
         if is_due(options.eval_steps) && step < self.n_steps {
             self.evaluate()?;
         }
-        if is_due(SNAPSHOT_STEPS) && self.guard.may_snapshot() {
-            self.snapshot =
-                Snapshot::take(&self.policy.trained, &self.optimizer, self.state.seen_tokens)?;
-            let batch = self.state.data_cursor.n_batches;
-            self.guard.snapshot_taken(Point { step, batch });
-        }
-        if is_due(options.save_steps) && self.guard.may_checkpoint() {
+        // The last state is saved when it has been evaluated.
+        if is_due(options.save_steps) && step < self.n_steps && self.guard.may_checkpoint() {
             self.save()?;
         }
         Ok(())
@@ -349,18 +344,28 @@ impl<'a, 'b> Run<'a, 'b> {
         if !metrics.is_empty() {
             self.log.scalars(self.state.step, &metrics)?;
         }
-        let best_by = &self.settings.best_by;
-        if let Some(value) = metrics.get(&best_by.metric).copied() {
-            let is_better = |best: &BestMetric| {
-                if best_by.greater_is_better { value > best.value } else { value < best.value }
-            };
-            if self.state.best_metric.as_ref().is_none_or(is_better) {
-                let name = best_by.metric.clone();
-                self.state.best_metric = Some(BestMetric { name, value, step: self.state.step });
-            }
-        }
+        let is_best = self.note_best(&metrics);
         self.evaluated = Some((self.state.step, metrics.clone()));
+        if is_best && self.guard.may_checkpoint() {
+            self.save()?;
+        }
         Ok(metrics)
+    }
+
+    /// Whether these figures are at least as good as the best so far, which they then are.
+    fn note_best(&mut self, metrics: &Metrics) -> bool {
+        let best_by = &self.settings.best_by;
+        let value = metrics.get(&best_by.metric).copied().filter(|value| value.is_finite());
+        let Some(value) = value else { return false };
+        let is_as_good = |best: &BestMetric| {
+            if best_by.greater_is_better { value >= best.value } else { value <= best.value }
+        };
+        let is_best = self.state.best_metric.as_ref().is_none_or(is_as_good);
+        if is_best {
+            let name = best_by.metric.clone();
+            self.state.best_metric = Some(BestMetric { name, value, step: self.state.step });
+        }
+        is_best
     }
 
     fn save(&mut self) -> Result<()> {
@@ -368,12 +373,17 @@ impl<'a, 'b> Run<'a, 'b> {
             return Ok(());
         }
         if let Some(name) = all_finite(&self.policy.trained)? {
-            return Err(Error::new(
-                Kind::Conflict,
-                "train_non_finite",
-                format!("{name} holds a number that is not finite; nothing is saved of this state"),
-            ));
+            let step = self.state.step;
+            let message = format!(
+                "{name} holds a number that is not finite after step {step}, though losses and \
+                 gradients were finite; nothing is saved of this state. Lower learning_rate, or \
+                 look at beta1, beta2 and epsilon, and go on from the newest checkpoint"
+            );
+            self.log.event("failed", json!({ "diagnosis": message }))?;
+            return Err(Error::new(Kind::Conflict, "train_non_finite", message));
         }
+        let batch = self.state.data_cursor.n_batches;
+        self.guard.snapshot_taken(Point { step: self.state.step, batch });
         self.state.guard = serde_json::to_value(&self.guard)?;
         self.state.learning_rate_scale = self.guard.slowdown().factor();
         let trained = self.policy.trained.iter();
@@ -405,9 +415,9 @@ impl<'a, 'b> Run<'a, 'b> {
         append_line(&self.settings.dir.join(BAD_BATCHES), &line)
     }
 
-    /// Evaluates and saves the last state.
-    fn finish(&mut self) -> Result<Metrics> {
-        let metrics = self.evaluate()?;
+    /// Evaluates and saves the last state; one that was cancelled is only saved.
+    fn finish(&mut self, cancelled: bool) -> Result<Metrics> {
+        let metrics = if cancelled { Metrics::new() } else { self.evaluate()? };
         if self.guard.may_checkpoint() {
             self.save()?;
         }
@@ -415,8 +425,21 @@ impl<'a, 'b> Run<'a, 'b> {
         if !unreached.is_empty() {
             self.log.event("without_gradient", json!({ "weights": unreached }))?;
         }
-        self.log.event("end", json!({ "step": self.state.step, "eval": metrics }))?;
+        let what = if cancelled { "cancelled" } else { "end" };
+        self.log.event(what, json!({ "step": self.state.step, "eval": metrics }))?;
         Ok(metrics)
+    }
+}
+
+/// # Errors
+/// `model_weights` naming a weight that is no number from the start.
+fn check_start(policy: &Policy) -> Result<()> {
+    match all_finite(&policy.trained)? {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(
+            "model_weights",
+            format!("the model's {name} holds a number that is not finite; fetch the model again"),
+        )),
     }
 }
 
@@ -425,39 +448,4 @@ fn append_line(path: &PathBuf, line: &str) -> Result<()> {
     let mut file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
     writeln!(file, "{line}")?;
     Ok(())
-}
-
-/// The settings that decide the numbers; how often something is logged or saved does not.
-fn config_sha256(settings: &RunSettings<'_>) -> Result<String> {
-    let deciding = TrainOptions {
-        log_steps: 0,
-        eval_steps: 0,
-        save_steps: 0,
-        keep_last: 1,
-        n_generated: 0,
-        ..settings.options.clone()
-    };
-    let text = serde_json::to_vec(&json!([settings.method, deciding]))?;
-    Ok(crate::model::files::sha256(&text))
-}
-
-fn check_same(saved: &TrainingState, own: &TrainingState) -> Result<()> {
-    if saved.config_sha256 != own.config_sha256 {
-        return Err(foreign("was made with other settings"));
-    }
-    if saved.data_sha256 != own.data_sha256 {
-        return Err(foreign("was made with other data"));
-    }
-    Ok(())
-}
-
-fn foreign(what: &str) -> Error {
-    Error::new(
-        Kind::Conflict,
-        "train_resume",
-        format!(
-            "the run's newest checkpoint {what}; use the settings, data and model that it was \
-             started with, or another folder"
-        ),
-    )
 }

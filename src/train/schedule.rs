@@ -51,7 +51,8 @@ impl Schedule {
         let n_warmup_steps = match warm_up {
             WarmUp::Steps(n_steps) => n_steps,
             WarmUp::Ratio(ratio) if (0.0..=1.0).contains(&ratio) => {
-                (n_steps as f64 * ratio).ceil() as u64
+                // A run of few steps must not consist of its warm-up.
+                ((n_steps as f64 * ratio).ceil() as u64).min(n_steps.saturating_sub(1))
             }
             WarmUp::Ratio(ratio) => {
                 return Err(Error::invalid(

@@ -118,6 +118,16 @@ impl Adapter {
         switch: &Arc<AdapterSwitch>,
     ) -> Result<Self> {
         let (n_out, n_in) = weight.dims2()?;
+        if options.rank > n_out.min(n_in) {
+            return Err(Error::invalid(
+                "lora_options",
+                format!(
+                    "a rank of {} is more than a matrix of {n_out} by {n_in} has; give at most {}",
+                    options.rank,
+                    n_out.min(n_in)
+                ),
+            ));
+        }
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(layer_id);
         let bound = 1.0 / (n_in as f32).sqrt();

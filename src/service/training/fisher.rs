@@ -46,9 +46,15 @@ pub fn fisher(request: &FisherRequest, each: impl FnMut()) -> Result<FisherFacts
             ),
         ));
     }
+    if let Some(parent) = request.out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs_err::create_dir_all(parent)?;
+    }
     let folder = ModelFolder::open(&request.model)?;
     let device = device::best()?;
-    let policy = Policy::new(folder.load_qwen(&device)?, None, false, request.seed)?;
+    // In the type that training computes in: the file belongs to these very numbers.
+    let dtype = device::training_dtype(&device, None);
+    let model = folder.load_trainable(false, dtype, &device)?;
+    let policy = Policy::new(model, None, false, request.seed)?;
     let sequences = sequences(request, &folder, policy.model.config().window)?;
     let labels = if request.empirical { Labels::Empirical } else { Labels::Sampled };
     let mut fisher = remember::fisher(&policy, &sequences, labels, request.seed, each)?;

@@ -1,10 +1,12 @@
 //! From files to an objective: read, split, tokenised, counted.
 
+use std::path::PathBuf;
+
 use super::TrainRequest;
 use super::report::{DryRun, Lengths};
 use super::tokens::{Sequences, Texts};
 use crate::error::{Error, Result};
-use crate::model::{ModelFolder, TextKind};
+use crate::model::{ModelFolder, TextKind, files};
 use crate::train::batches::Batches;
 use crate::train::checkpoint::BestBy;
 use crate::train::contrastive::{PassageRow, Passages, RetrievalSet};
@@ -19,8 +21,6 @@ use crate::train::sft::{Sft, SftRow};
 const MAX_TOKENS: usize = 1_024;
 /// Samples that a dry run shows.
 const N_SAMPLES: usize = 3;
-/// Hard negatives of a row at most.
-const MAX_NEGATIVES: usize = 8;
 
 /// A run before its first step.
 pub struct Prepared {
@@ -29,6 +29,8 @@ pub struct Prepared {
     pub best_by: BestBy,
     /// The share of old rows comes from here on, among the objective's rows.
     pub n_new: usize,
+    /// Of the model, all rows and the Fisher file: what a run may be gone on with.
+    pub inputs_sha256: String,
 }
 
 /// Rows on both sides, and what became of the files.
@@ -45,7 +47,7 @@ struct Sides {
 /// `data_…` and `train_data` for rows that cannot be used, `model_…` for a folder that cannot,
 /// `train_options`.
 pub fn prepare(request: &TrainRequest) -> Result<Prepared> {
-    request.options.check()?;
+    request.options.check(request.method)?;
     let folder = ModelFolder::open(&request.model)?;
     let sides = read(request)?;
     let max_tokens = max_tokens(request, &folder)?;
@@ -77,7 +79,17 @@ pub fn prepare(request: &TrainRequest) -> Result<Prepared> {
     let batches = Batches::plan(&*objective, n_new, &request.options, request.method)?;
     dry_run.steps_per_epoch = batches.per_epoch();
     let best_by = BestBy { metric: metric.to_owned(), greater_is_better };
-    Ok(Prepared { objective, dry_run, best_by, n_new })
+    let inputs_sha256 = inputs_sha256(request, &folder, &dry_run)?;
+    Ok(Prepared { objective, dry_run, best_by, n_new, inputs_sha256 })
+}
+
+fn inputs_sha256(request: &TrainRequest, folder: &ModelFolder, dry_run: &DryRun) -> Result<String> {
+    let fisher = match &request.fisher {
+        Some(path) => files::sha256(&fs_err::read(path)?),
+        None => String::new(),
+    };
+    let parts = [files::fingerprint(folder)?, dry_run.data_sha256.clone(), fisher];
+    Ok(files::sha256(parts.join(" ").as_bytes()))
 }
 
 fn read(request: &TrainRequest) -> Result<Sides> {
@@ -87,21 +99,33 @@ fn read(request: &TrainRequest) -> Result<Sides> {
         Method::Kto => Task::Kto,
         Method::Infonce => Task::Contrastive,
     };
-    let read = |files| data::read(files, task, &request.read);
-    let Dataset { rows, report } = read(&request.data)?;
-    let old = match request.old_data.as_slice() {
-        [] => Rows::none(task),
-        files => read(files)?.rows,
+    let read = |files: &[PathBuf]| data::read(files, task, &request.read);
+    let Dataset { rows, mut report } = read(&request.data)?;
+    let mut others = |files: &[PathBuf]| match files {
+        [] => Ok(Rows::none(task)),
+        files => {
+            let Dataset { rows, report: other } = read(files)?;
+            report.n_duplicates += other.n_duplicates;
+            report.rejected.extend(other.rejected);
+            report.notes.extend(other.notes);
+            report.sha256 = files::sha256(format!("{} {}", report.sha256, other.sha256).as_bytes());
+            Ok::<Rows, Error>(rows)
+        }
     };
+    let (old, given) = (others(&request.old_data)?, others(&request.validation)?);
     let share = request.options.validation_share;
-    let (train, validation) = if !request.validation.is_empty() {
-        (rows, read(&request.validation)?.rows)
-    } else if share == 0.0 || rows.len() < 2 {
-        (rows, Rows::none(task))
-    } else {
-        data::split(rows, Portion::Share(share), request.options.seed)?
-    };
-    Ok(Sides { train, validation, old, report })
+    if !given.is_empty() || share == 0.0 || rows.len() < 2 {
+        return Ok(Sides { train: rows, validation: given, old, report });
+    }
+    match data::split(rows.clone(), Portion::Share(share), request.options.seed) {
+        Ok((train, validation)) => Ok(Sides { train, validation, old, report }),
+        Err(error) if error.code == "data_split" => {
+            let advice = "nothing is measured; name rows by --validation to measure on";
+            report.notes.push(format!("{error}; {advice}"));
+            Ok(Sides { train: rows, validation: Rows::none(task), old, report })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn max_tokens(request: &TrainRequest, folder: &ModelFolder) -> Result<usize> {
@@ -187,7 +211,8 @@ fn answers(
             train.extend(rows(old)?);
             sample(dry_run, &sequences, train.iter().map(|row| vec![&row.sequence]))?;
             let mut kto = options.kto.clone();
-            if options.kto_automatic_weights {
+            let is_default = kto.desirable_weight == 1.0 && kto.undesirable_weight == 1.0;
+            if options.kto_automatic_weights && is_default {
                 let n_desirable = train.iter().filter(|row| row.desirable).count();
                 (kto.desirable_weight, kto.undesirable_weight) =
                     class_weights(n_desirable, train.len() - n_desirable);
@@ -233,15 +258,19 @@ fn passages(
     else {
         return Err(Error::internal("the rows are not of the method's kind"));
     };
-    let shown = |pair: &Pair| format!("{}\n-> {}", pair.query, pair.positives.join("\n-> "));
-    dry_run.samples = train.iter().take(N_SAMPLES).map(shown).collect();
     let rows = |pairs: &[Pair]| -> Result<Vec<PassageRow>> {
-        let rows = pairs.iter().map(|pair| texts.rows(pair, MAX_NEGATIVES));
+        let rows = pairs.iter().map(|pair| texts.rows(pair, request.options.n_negatives));
         Ok(rows.collect::<Result<Vec<_>>>()?.concat())
     };
     let mut train = rows(&train)?;
     let n_new = train.len();
+    for row in train.iter().take(N_SAMPLES) {
+        let [query, positive] =
+            [&row.query, &row.positive].map(|it| texts.tokens.shown(&it.tokens));
+        dry_run.samples.push(format!("{}\n-> {}", query?, positive?));
+    }
     train.extend(rows(&old)?);
+    dry_run.n_cut = texts.n_cut.get();
     let validation = retrieval_set(&texts, &validation)?;
     let (infonce, mining) = (request.options.infonce.clone(), request.options.mining.clone());
     let tokens = request.options.micro_batch_tokens;

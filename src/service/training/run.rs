@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use super::prepare::prepare;
+use super::report::DryRun;
 use super::{TrainRequest, write};
 use crate::error::{Error, Kind, Result};
 use crate::model::{ModelFolder, device};
-use crate::train::checkpoint::CheckpointFolder;
+use crate::train::checkpoint::{Checkpoint, CheckpointFolder};
 use crate::train::options::Method;
 use crate::train::policy::Policy;
 use crate::train::remember::Remember;
@@ -17,6 +18,10 @@ use crate::train::run::{self, RunReport, RunSettings};
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOutcome {
     pub report: RunReport,
+    /// The step whose weights were written: the best that was measured.
+    pub step: u64,
+    /// What became of the rows.
+    pub data: DryRun,
     /// Folders that others load: the model, and the adapter where one was trained.
     pub written: Vec<PathBuf>,
 }
@@ -28,7 +33,9 @@ pub struct TrainOutcome {
 pub fn train(request: &TrainRequest, cancel: &AtomicBool) -> Result<TrainOutcome> {
     check_out(request)?;
     let mut prepared = prepare(request)?;
+    tell(&prepared.dry_run);
     let folder = ModelFolder::open(&request.model)?;
+    let _held = hold(request)?;
     let (mut policy, is_embedder) = policy(request, &folder)?;
     let fisher = request.fisher.as_deref();
     let remember = Remember::new(&policy, &request.options.remember, fisher)?;
@@ -38,37 +45,84 @@ pub fn train(request: &TrainRequest, cancel: &AtomicBool) -> Result<TrainOutcome
         dir: &request.out,
         resume: request.resume,
         bar: request.bar,
-        data_sha256: &prepared.dry_run.data_sha256,
+        inputs_sha256: &prepared.inputs_sha256,
         best_by: prepared.best_by,
         n_new: prepared.n_new,
         cancel,
     };
     let report = run::run(&policy, &mut *prepared.objective, remember.as_ref(), &settings)?;
-    if report.cancelled {
-        return Ok(TrainOutcome { report, written: Vec::new() });
+    let mut outcome =
+        TrainOutcome { step: report.n_steps, report, written: Vec::new(), data: prepared.dry_run };
+    if outcome.report.cancelled {
+        return Ok(outcome);
     }
     let checkpoints = CheckpointFolder::open(&request.out)?;
     if let Some(best) = checkpoints.best(&settings.best_by)? {
-        run::restore_weights(&policy, &best)?;
+        // Opened whole: what is restored is what was hashed.
+        run::restore_weights(&policy, &Checkpoint::open(best.dir())?)?;
+        outcome.step = best.step();
     }
-    let written = write::results(request, &folder, &mut policy, is_embedder)?;
-    Ok(TrainOutcome { report, written })
+    outcome.written = write::results(request, &folder, &mut policy, is_embedder)?;
+    Ok(outcome)
 }
 
-/// A folder that holds a run is gone on with, or left alone.
+/// A folder that holds a run is gone on with, or left alone; what is not a run's stays.
 fn check_out(request: &TrainRequest) -> Result<()> {
-    let holds_run = request.out.join("events.jsonl").exists();
+    let out = &request.out;
+    let refuse = |message: String| Err(Error::new(Kind::Conflict, "train_out", message));
+    let holds_run = out.join("events.jsonl").exists();
     if holds_run && !request.resume {
-        return Err(Error::new(
-            Kind::Conflict,
-            "train_out",
-            format!(
-                "{} holds a run already; go on with it by --resume, or name another folder",
-                request.out.display()
-            ),
+        return refuse(format!(
+            "{} holds a run already; go on with it by --resume, or name another folder",
+            out.display()
         ));
     }
-    Ok(())
+    let holds_other = |name: &&str| {
+        let target = out.join(name);
+        let is_source = || {
+            let same = |path: &PathBuf| fs_err::canonicalize(path).ok();
+            same(&target).is_some_and(|target| same(&request.model) == Some(target))
+        };
+        target.exists() && (!holds_run || is_source())
+    };
+    match [write::MODEL, write::ADAPTER].into_iter().find(holds_other) {
+        Some(name) => refuse(format!(
+            "{} would be written over, and is no result of this run; name another folder",
+            out.join(name).display()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Keeps other runs out of the folder until it is dropped.
+fn hold(request: &TrainRequest) -> Result<fs_err::File> {
+    fs_err::create_dir_all(&request.out)?;
+    let path = request.out.join("run.lock");
+    let file = fs_err::File::create(&path)?;
+    match file.file().try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(Error::new(
+            Kind::Conflict,
+            "train_out",
+            format!("another run is at work in {}; wait for it", request.out.display()),
+        )),
+    }
+}
+
+/// What was read, in the log: nothing is left out in silence.
+fn tell(data: &DryRun) {
+    for line in data.rejected.iter().chain(&data.notes) {
+        tracing::warn!("{line}");
+    }
+    tracing::info!(
+        train = data.n_train,
+        validation = data.n_validation,
+        rejected = data.n_rejected,
+        duplicates = data.n_duplicates,
+        cut = data.n_cut,
+        max_tokens = data.max_tokens,
+        "rows"
+    );
 }
 
 /// The model with what of it is trained, and whether it is an embedder.

@@ -1,5 +1,6 @@
 //! Rows of text as the tokens that the model is served with.
 
+use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ impl Sequences {
             let (file, line) = (&source.file, source.line);
             Error::invalid("train_data", format!("{file}:{line}: {error}"))
         };
-        let mut answer = self.tokenizer.encode(&self.tokenizer.neutralise(answer))?;
+        let mut answer = self.tokenizer.encode(&self.tokenizer.neutralise_turns(answer))?;
         answer.push(self.end);
         let prompt = self.prompt(prompt, answer.len()).map_err(at_row)?;
         if prompt.is_empty() {
@@ -53,7 +54,8 @@ impl Sequences {
         match prompt {
             Prompt::Text(text) => self.tokenizer.encode(text),
             Prompt::Chat(turns) => {
-                let messages: Vec<TemplateMessage> = turns.iter().map(message).collect();
+                let messages: Vec<TemplateMessage> =
+                    turns.iter().map(|turn| self.message(turn)).collect();
                 self.tokenizer.encode(&self.tokenizer.render(&messages)?)
             }
             Prompt::Rewrite { history, query } => {
@@ -63,16 +65,17 @@ impl Sequences {
             }
         }
     }
-}
 
-fn message(turn: &data::Turn) -> TemplateMessage {
-    let role = match turn.role {
-        data::Role::System => "system",
-        data::Role::User => "user",
-        data::Role::Assistant => "assistant",
-        data::Role::Tool => "tool",
-    };
-    TemplateMessage { role: role.to_owned(), content: turn.text.to_string() }
+    fn message(&self, turn: &data::Turn) -> TemplateMessage {
+        let role = match turn.role {
+            data::Role::System => "system",
+            data::Role::User => "user",
+            data::Role::Assistant => "assistant",
+            data::Role::Tool => "tool",
+        };
+        let content = self.tokenizer.neutralise_turns(&turn.text);
+        TemplateMessage { role: role.to_owned(), content }
+    }
 }
 
 /// A history without roles: the turn before the query was the assistant's, and so on in turns.
@@ -98,18 +101,23 @@ fn conversation(history: &[String], query: &str) -> Conversation {
 
 /// Turns texts for an embedder into tokens.
 pub struct Texts {
-    tokens: EmbeddingTokens,
+    pub tokens: EmbeddingTokens,
+    /// Texts that had to be cut.
+    pub n_cut: Cell<usize>,
 }
 
 impl Texts {
     pub fn open(folder: &ModelFolder, max_tokens: usize) -> Result<Self> {
-        Ok(Self { tokens: EmbeddingTokens::open(folder, max_tokens)? })
+        let tokens = EmbeddingTokens::open(folder, max_tokens)?;
+        Ok(Self { tokens, n_cut: Cell::new(0) })
     }
 
     pub fn of(&self, kind: TextKind, text: &str) -> Result<Text> {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
-        Ok(Text { tokens: self.tokens.tokens(kind, text)?, hash: hasher.finish() })
+        let (tokens, is_cut) = self.tokens.tokens(kind, text)?;
+        self.n_cut.set(self.n_cut.get() + usize::from(is_cut));
+        Ok(Text { tokens, hash: hasher.finish() })
     }
 
     /// A row for each positive passage, with the pair's first `n_negatives` negatives.

@@ -11,8 +11,8 @@ use crate::train::export::{
 use crate::train::policy::Policy;
 
 /// The whole model, adapters merged, and the adapter alone.
-const MODEL: &str = "model";
-const ADAPTER: &str = "adapter";
+pub(super) const MODEL: &str = "model";
+pub(super) const ADAPTER: &str = "adapter";
 
 /// Writes `<out>/model`, a Hugging Face folder or a sentence-transformers one, and `<out>/adapter`,
 /// PEFT's form, where an adapter was trained. What a run that was resumed has written before is
@@ -41,33 +41,56 @@ pub fn results(
             alpha: options.alpha,
             dropout: options.dropout,
             use_rslora: options.rank_stabilised,
-            base_model: source.name(),
+            base_model: base_model(request),
             modules: modules.collect(),
         };
-        let target = fresh(&request.out, ADAPTER)?;
-        written.push(export::write_adapter(&target, &adapter)?);
+        written.push(replace(&request.out, ADAPTER, |target| {
+            export::write_adapter(target, &adapter)
+        })?);
     }
     policy.model.set_merged(true)?;
     let parameters = policy.model.parameters()?;
     let tensors: Vec<_> =
         parameters.into_iter().map(|parameter| (parameter.name, parameter.tensor)).collect();
-    let target = fresh(&request.out, MODEL)?;
     let weights = WeightOptions { dtype: source.dtype()?, ..WeightOptions::default() };
-    written.push(if is_embedder {
-        let options = EmbedderOptions { weights, ..EmbedderOptions::default() };
-        export::write_embedder(&target, source, &tensors, &options)?
-    } else {
-        export::write_model(&target, source, &tensors, &weights)?
-    });
+    written.push(replace(&request.out, MODEL, |target| {
+        if is_embedder {
+            let options = EmbedderOptions { weights, ..EmbedderOptions::default() };
+            export::write_embedder(target, source, &tensors, &options)
+        } else {
+            export::write_model(target, source, &tensors, &weights)
+        }
+    })?);
     policy.model.set_merged(false)?;
     Ok(written)
 }
 
-/// A place that holds nothing.
-fn fresh(out: &Path, name: &str) -> Result<PathBuf> {
+/// Writes a folder beside its place first, so that an earlier one stays until the new one is whole.
+fn replace(
+    out: &Path,
+    name: &str,
+    write: impl FnOnce(&Path) -> Result<PathBuf>,
+) -> Result<PathBuf> {
     let target = out.join(name);
+    let (new, old) = (out.join(format!("new-{name}")), out.join(format!("replaced-{name}")));
+    for leftover in [&new, &old] {
+        if leftover.exists() {
+            fs_err::remove_dir_all(leftover)?;
+        }
+    }
+    write(&new)?;
     if target.exists() {
-        fs_err::remove_dir_all(&target)?;
+        fs_err::rename(&target, &old)?;
+    }
+    fs_err::rename(&new, &target)?;
+    if old.exists() {
+        fs_err::remove_dir_all(&old)?;
     }
     Ok(target)
+}
+
+/// Where peft finds the model that the adapter belongs to.
+fn base_model(request: &TrainRequest) -> String {
+    let path = fs_err::canonicalize(&request.model).unwrap_or_else(|_| request.model.clone());
+    path.to_string_lossy().into_owned()
 }

@@ -136,6 +136,15 @@ impl CheckpointFolder {
         Ok(removed)
     }
 
+    /// Removes checkpoints of later steps than `step`: those of a way that was gone back on.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a checkpoint cannot be removed.
+    pub fn remove_after(&self, step: u64) -> Result<()> {
+        let (checkpoints, _) = self.all()?;
+        checkpoints.iter().filter(|found| found.step() > step).try_for_each(|it| self.remove(it))
+    }
+
     /// Renames first, so that a kill half-way leaves no checkpoint that looks damaged.
     fn remove(&self, checkpoint: &Checkpoint) -> Result<()> {
         let name = format!(

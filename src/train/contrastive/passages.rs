@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 
 use super::metrics::best_places;
 use super::{
@@ -165,7 +165,7 @@ impl Objective for Passages {
         } else {
             embed_raw(&policy.model, &batch.texts, &parts)?
         };
-        let raw = Var::from_tensor(&raw)?;
+        let raw = Var::from_tensor(&raw.to_dtype(DType::F32)?)?;
         let embeddings = unit(raw.as_tensor())?;
         let n_rows = rows.len();
         let hashes: Vec<u64> = batch.texts.iter().map(|text| text.hash).collect();
@@ -195,6 +195,7 @@ impl Objective for Passages {
             let places: Vec<u32> = part.iter().map(|index| *index as u32).collect();
             let d = d_raw.index_select(&Tensor::new(places, d_raw.device())?, 0)?;
             let n_inputs: usize = part.iter().map(|index| batch.texts[*index].tokens.len()).sum();
+            let d = d.to_dtype(policy.model.dtype())?;
             let d = policy.model.spread(&ends(&batch.texts, part), &d, n_inputs)?;
             policy.model.backward(recording, &d, gradients)?;
         }
@@ -281,7 +282,7 @@ fn embed_raw(model: &Qwen, texts: &[&Text], parts: &[Vec<usize>]) -> Result<Tens
         let (tokens, lengths) = inputs(texts, part);
         raw.push(last(&model.hidden(&tokens, &lengths)?, &ends(texts, part))?);
     }
-    in_order(&Tensor::cat(&raw, 0)?, &parts.concat())
+    in_order(&Tensor::cat(&raw, 0)?.to_dtype(DType::F32)?, &parts.concat())
 }
 
 /// Embeddings of length 1, `[texts, hidden]`.

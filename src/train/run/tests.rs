@@ -82,7 +82,7 @@ fn settings<'a>(dir: &'a Path, options: &'a TrainOptions) -> RunSettings<'a> {
         dir,
         resume: true,
         bar: false,
-        data_sha256: "data",
+        inputs_sha256: "data",
         n_new: usize::MAX,
         best_by: BestBy { metric: "eval_loss".into(), greater_is_better: false },
         cancel: &NEVER,
@@ -143,7 +143,7 @@ fn a_checkpoint_of_other_settings_or_data_is_not_gone_on_with() {
     let error = run(&policy(None), &mut sft(0), None, &settings(dir.path(), &other)).unwrap_err();
     assert_eq!(error.code, "train_resume");
     let same = options(10);
-    let settings = RunSettings { data_sha256: "other", ..settings(dir.path(), &same) };
+    let settings = RunSettings { inputs_sha256: "other", ..settings(dir.path(), &same) };
     let error = run(&policy(None), &mut sft(0), None, &settings).unwrap_err();
     assert!(error.message.contains("other data"), "{error}");
 }
@@ -231,11 +231,39 @@ fn bad_batches_in_a_row_send_the_run_back_and_the_data_on() {
     let mut objective = Faulty { at, ..faulty(sft(0)) };
     let report = run(&policy, &mut objective, None, &settings(dir.path(), &options)).unwrap();
     assert_eq!(report.n_steps, 30);
-    // Ten steps were taken back with the three bad ones; none of their batches comes again.
-    assert_eq!(objective.n_calls, 43);
+    // The checkpoint of step 10 is gone back to: only the three bad batches are left out.
+    assert_eq!(objective.n_calls, 33);
     let events = fs_err::read_to_string(dir.path().join("events.jsonl")).unwrap();
     assert_eq!(events.lines().filter(|line| line.contains("rolled_back")).count(), 1, "{events}");
     assert!(all_finite(&policy.trained).unwrap().is_none());
+}
+
+#[test]
+fn a_rollback_outlives_a_kill_and_leaves_no_abandoned_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (policy, options) = (policy(None), TrainOptions { eval_steps: 4, ..options(30) });
+    // Saved at 10 and, for the best figures, at 12; bad at 15 to 17; killed at 19.
+    let at = (15..18).map(|call| (call, Fault::Loss)).chain([(19, Fault::Kill)]).collect();
+    let mut objective = Faulty { at, ..faulty(sft(0)) };
+    run(&policy, &mut objective, None, &settings(dir.path(), &options)).unwrap_err();
+    let checkpoints = CheckpointFolder::open(dir.path()).unwrap();
+    let newest = checkpoints.latest().unwrap().checkpoint.unwrap();
+    let state = newest.state().unwrap();
+    assert_eq!((newest.step(), state.data_cursor.n_batches), (12, 18));
+    assert_eq!(state.learning_rate_scale, 0.5, "the decision is in the checkpoint");
+}
+
+#[test]
+fn the_last_state_is_saved_with_its_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = TrainOptions { save_steps: 10, eval_steps: 7, ..options(20) };
+    let settings = settings(dir.path(), &options);
+    let report = run(&policy(None), &mut sft(0), None, &settings).unwrap();
+    let checkpoints = CheckpointFolder::open(dir.path()).unwrap();
+    let best = checkpoints.best(&settings.best_by).unwrap().unwrap();
+    assert_eq!(best.step(), 20);
+    assert_eq!(best.metric("eval_loss"), Some(report.after["eval_loss"]));
+    assert_eq!(report.best.unwrap().step, 20);
 }
 
 #[test]
