@@ -260,6 +260,17 @@ fn an_embedder_is_trained_and_its_hard_negatives_are_mined() {
     for file in ["model/model.safetensors", "model/modules.json", "model/1_Pooling/config.json"] {
         assert!(out.join(file).is_file(), "{file}");
     }
+
+    // What was written embeds what is ingested, like any other embedder.
+    let page = dir.path().join("page.md");
+    std::fs::write(&page, "# Shelf 7\n\nItem 1 lies on shelf 7.").unwrap();
+    let ingested = Command::new(env!("CARGO_BIN_EXE_querent"))
+        .env("QUERENT__EMBEDDER__MODEL", out.join("model"))
+        .args(["--data-dir", dir.path().join("data").to_str().unwrap(), "ingest"])
+        .args([page.to_str().unwrap(), "--collection", "shelves"])
+        .output()
+        .unwrap();
+    assert!(ingested.status.success(), "{}", text(&ingested.stderr));
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct StepReport {
     /// Tokens that went through the model.
     pub n_tokens: usize,
     pub metrics: Metrics,
+    /// What a figure counts among those of other steps; 1 where it is not named.
+    pub weights: Metrics,
 }
 
 /// A loss over rows, with its gradient.

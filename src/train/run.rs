@@ -306,7 +306,7 @@ impl<'a, 'b> Run<'a, 'b> {
         self.window.add("loss", report.loss, 1.0);
         self.window.add("grad_norm", norm.value, 1.0);
         for (name, value) in report.metrics.iter().chain(&penalty) {
-            self.window.add(name, *value, 1.0);
+            self.window.add(name, *value, report.weights.get(name).copied().unwrap_or(1.0));
         }
         let step = self.state.step;
         let is_due = |every: u64| every > 0 && step.is_multiple_of(every);

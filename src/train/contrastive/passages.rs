@@ -200,7 +200,7 @@ impl Objective for Passages {
             policy.model.backward(recording, &d, gradients)?;
         }
         let n_tokens = batch.texts.iter().map(|text| text.tokens.len()).sum();
-        Ok(StepReport { loss: loss.loss, n_tokens, metrics: Metrics::new() })
+        Ok(StepReport { loss: loss.loss, n_tokens, ..StepReport::default() })
     }
 
     fn evaluate(&mut self, policy: &Policy) -> Result<Metrics> {

@@ -3,12 +3,13 @@
 use super::{KtoLoss, KtoOptions, KtoScores, KtoTotals, kl_estimate, kto_loss};
 use crate::error::{Error, Result};
 use crate::model::host;
-use crate::model::qwen::{Gradients, ScoreOptions, ScoreSeeds};
+use crate::model::qwen::{Gradients, ScoreOptions, ScoreSeeds, Scores};
 use crate::train::batches::micro_batches;
 use crate::train::data::RowSource;
-use crate::train::objective::{Metrics, Objective, StepReport};
+use crate::train::objective::{MeanMetrics, Metrics, Objective, StepReport};
 use crate::train::policy::Policy;
 use crate::train::sequence::{PackedBatch, Sequence};
+use crate::train::sft::sum;
 
 /// A marked answer, and where it came from.
 #[derive(Debug, Clone)]
@@ -156,18 +157,27 @@ impl Objective for Judgements {
         };
         let mut totals = KtoTotals::default();
         totals.add(&scores, forward.kl, &self.options)?;
-        let mut report =
-            StepReport { loss: loss.to_scalar::<f64>()?, n_tokens: 0, metrics: totals.metrics() };
+        let mut report = StepReport {
+            loss: loss.to_scalar::<f64>()?,
+            metrics: totals.metrics(),
+            ..StepReport::default()
+        };
         let lengths: Vec<usize> = judged.iter().map(|row| row.sequence.tokens.len()).collect();
+        let options = ScoreOptions { statistics: true, ..ScoreOptions::default() };
+        let mut means = MeanMetrics::default();
         for part in micro_batches(&lengths, self.micro_batch_tokens) {
             let batch = PackedBatch::pack(part.iter().map(|index| &judged[*index].sequence));
             let of_rows: Vec<f64> = part.iter().map(|index| seeds[*index]).collect();
             let spread = batch.spread(&of_rows);
             let asked = ScoreSeeds { log_probs: &spread, entropies: None };
             let pass = policy.forward(&batch)?;
-            policy.backward(pass, &batch, &ScoreOptions::default(), asked, gradients)?;
+            let scores = policy.backward(pass, &batch, &options, asked, gradients)?;
             report.n_tokens += batch.inputs.len();
+            let kinds = part.iter().map(|index| judged[*index].desirable);
+            take_in(&mut means, &batch, kinds, &scores);
         }
+        report.metrics.append(&mut means.means());
+        report.weights = weights(&desirable);
         Ok(report)
     }
 
@@ -189,5 +199,31 @@ impl Objective for Judgements {
         let named =
             totals.metrics().into_iter().map(|(name, value)| (format!("eval_{name}"), value));
         Ok(named.chain([("eval_loss".to_owned(), loss)]).collect())
+    }
+}
+
+/// Batches differ in how many answers of either kind they have.
+fn weights(desirable: &[bool]) -> Metrics {
+    let n_desirable = desirable.iter().filter(|desirable| **desirable).count();
+    let counts = [("chosen", n_desirable), ("rejected", desirable.len() - n_desirable)];
+    let of_kind = |(kind, n): (&str, usize)| {
+        ["rewards", "logps", "logits"].map(|figure| (format!("{figure}/{kind}"), n as f64))
+    };
+    counts.into_iter().flat_map(of_kind).collect()
+}
+
+/// Means over tokens and the vocabulary, as TRL has them.
+fn take_in(
+    means: &mut MeanMetrics,
+    batch: &PackedBatch,
+    kinds: impl Iterator<Item = bool>,
+    scores: &Scores,
+) {
+    for (span, desirable) in batch.spans.iter().zip(kinds) {
+        let n = span.len().max(1) as f64;
+        let mean = |values: &[f32]| sum(&values[span.clone()]) / n;
+        let kind = if desirable { "chosen" } else { "rejected" };
+        means.add(&format!("logits/{kind}"), mean(&scores.mean_scores), n);
+        means.add("entropy", mean(&scores.entropies), n);
     }
 }

@@ -11,6 +11,7 @@ use crate::train::data::RowSource;
 use crate::train::objective::{MeanMetrics, Metrics, Objective, StepReport};
 use crate::train::policy::{Pass, Policy};
 use crate::train::sequence::{PackedBatch, Sequence};
+use crate::train::sft::sum;
 
 /// A pair, and where it came from.
 #[derive(Debug, Clone)]
@@ -239,9 +240,7 @@ impl Objective for Pairs {
 
 /// Means over tokens and the vocabulary, as TRL has them.
 fn take_in(means: &mut MeanMetrics, batch: &PackedBatch, scores: &Scores) {
-    let mean = |values: &[f32]| {
-        values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len().max(1) as f64
-    };
+    let mean = |values: &[f32]| sum(values) / values.len().max(1) as f64;
     for (span, side) in batch.spans.iter().zip(["chosen", "rejected"].iter().cycle()) {
         let n = span.len() as f64;
         means.add(&format!("logits/{side}"), mean(&scores.mean_scores[span.clone()]), n);

@@ -358,6 +358,10 @@ fn preferences_and_judgements_raise_the_chosen_answers() {
         assert!(report.after["eval_loss"] < 0.8 * report.before["eval_loss"], "{report:?}");
         assert!(report.after["eval_rewards/margins"] > 0.5, "{report:?}");
         assert!(report.before["eval_rewards/margins"].abs() < 1e-6, "{report:?}");
+        let log = fs_err::read_to_string(dir.path().join("events.jsonl")).unwrap();
+        for name in ["rewards/chosen", "logps/rejected", "logits/chosen", "entropy"] {
+            assert!(log.contains(&format!("\"{name}\"")), "{method:?} logs no {name}");
+        }
     }
 }
 
