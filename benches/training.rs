@@ -16,7 +16,7 @@ use querent::model::ModelFolder;
 use querent::model::device;
 use querent::model::qwen::Gradients;
 use querent::train::data::RowSource;
-use querent::train::objective::Objective;
+use querent::train::objective::{Objective, Turn};
 use querent::train::optimizer::{AdamW, AdamWSettings, global_norm};
 use querent::train::policy::Policy;
 use querent::train::sequence::Sequence;
@@ -91,11 +91,12 @@ impl Own {
     /// Seconds of a round's steps, and the last loss.
     fn round(&mut self) -> (f64, f64) {
         let start = Instant::now();
+        let turn = Turn { batch: 0, pattern: 0 };
         let mut loss = 0.0;
         for batch in &mut self.batches {
             let mut gradients = Gradients::of(&self.policy.trained);
             let rows: Vec<usize> = (0..batch.train.len()).collect();
-            loss = batch.step(&self.policy, &rows, 0, &mut gradients).unwrap().loss;
+            loss = batch.step(&self.policy, &rows, turn, &mut gradients).unwrap().loss;
             let norm = global_norm(&gradients, &self.policy.trained).unwrap();
             let scale = norm.clip_scale(1.0);
             self.optimizer

@@ -22,12 +22,15 @@ pub struct RolloutOptions {
 }
 
 /// One completion.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Completion {
     /// New tokens without the stop token.
     pub tokens: Vec<u32>,
-    /// Whether it ended with a stop token rather than for its length.
-    pub stopped: bool,
+    /// The stop token that it ended with; none where it was cut for its length.
+    pub end: Option<u32>,
+    /// ln of each token's probability at the temperature that it was drawn with (1 for greedy
+    /// ones), before `top_k` and `top_p`; the stop token's is the last where it ended with one.
+    pub log_probs: Vec<f32>,
 }
 
 struct Row {
@@ -35,6 +38,7 @@ struct Row {
     completion_idx: usize,
     cache: RowCache,
     next: u32,
+    next_log_prob: f32,
     /// Tokens that there is room for.
     n_most: usize,
     completion: Completion,
@@ -103,13 +107,15 @@ fn start(
                 ^ ((prompt_idx as u64) << 20 | completion_idx as u64)
                     .wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut sampler = Sampler::new(Sampling { seed, ..options.sampling });
+            let next = sampler.draw(&scores);
             Ok(Row {
                 prompt_idx,
                 completion_idx,
                 cache: cache.fork(capacity)?,
-                next: sampler.draw(&scores),
+                next,
+                next_log_prob: sampler.log_prob(&scores, next),
                 n_most,
-                completion: Completion { tokens: Vec::new(), stopped: false },
+                completion: Completion::default(),
                 sampler,
             })
         })
@@ -122,11 +128,12 @@ fn unended(
     options: &RolloutOptions,
     done: &mut [Vec<Option<Completion>>],
 ) -> Option<Row> {
-    row.completion.stopped = options.stop_tokens.contains(&row.next);
-    if !row.completion.stopped {
+    row.completion.end = options.stop_tokens.contains(&row.next).then_some(row.next);
+    row.completion.log_probs.push(row.next_log_prob);
+    if row.completion.end.is_none() {
         row.completion.tokens.push(row.next);
     }
-    if row.completion.stopped || row.completion.tokens.len() >= row.n_most {
+    if row.completion.end.is_some() || row.completion.tokens.len() >= row.n_most {
         done[row.prompt_idx][row.completion_idx] = Some(row.completion);
         return None;
     }
@@ -144,6 +151,7 @@ fn step(model: &Qwen, rows: &mut [Row]) -> Result<()> {
     let scores = scores(model, &hidden)?;
     for (row, scores) in rows.iter_mut().zip(scores.chunks_exact(n_vocab)) {
         row.next = row.sampler.draw(scores);
+        row.next_log_prob = row.sampler.log_prob(scores, row.next);
     }
     Ok(())
 }
@@ -161,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::model::ModelFolder;
+    use crate::model::qwen::ScoreOptions;
 
     fn model() -> Qwen {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/fixtures/qwen3-tiny");
@@ -191,6 +200,27 @@ mod tests {
         assert_eq!(groups, complete(&model, &prompts, &options(4, 1.0)).unwrap());
         assert!(groups.iter().all(|group| group.len() == 4));
         assert!(groups[0].iter().any(|completion| completion != &groups[0][0]));
+    }
+
+    #[test]
+    fn log_probs_are_those_of_the_training_path_at_the_temperature() {
+        let model = model();
+        let prompt = vec![308, 20, 30];
+        let groups = complete(&model, std::slice::from_ref(&prompt), &options(3, 0.7)).unwrap();
+        for completion in &groups[0] {
+            let mut answer = completion.tokens.clone();
+            answer.extend(completion.end);
+            assert_eq!(completion.log_probs.len(), answer.len());
+            let tokens = [prompt.clone(), answer.clone()].concat();
+            let inputs = &tokens[..tokens.len() - 1];
+            let hidden = model.hidden(inputs, &[inputs.len()]).unwrap();
+            let scored = hidden.narrow(0, prompt.len() - 1, answer.len()).unwrap();
+            let options = ScoreOptions { temperature: f64::from(0.7f32), statistics: false };
+            let scores = model.score(&scored, &answer, &options).unwrap();
+            for (drawn, trained) in completion.log_probs.iter().zip(&scores.log_probs) {
+                assert!((drawn - trained).abs() < 1e-4, "{drawn} and {trained}");
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ impl Sampling {
 pub struct Sampler {
     /// None draws greedily.
     processor: Option<LogitsProcessor>,
+    /// 1 for a greedy one.
+    temperature: f64,
 }
 
 impl Sampler {
@@ -47,7 +49,18 @@ impl Sampler {
         };
         let processor = (!sampling.is_greedy())
             .then(|| LogitsProcessor::from_sampling(sampling.seed, strategy));
-        Self { processor }
+        let temperature = if sampling.is_greedy() { 1.0 } else { temperature };
+        Self { processor, temperature }
+    }
+
+    /// ln of a token's probability at the temperature, over the whole vocabulary.
+    pub fn log_prob(&self, logits: &[f32], token: u32) -> f32 {
+        let scaled = |logit: f32| f64::from(logit) / self.temperature;
+        let finite = || logits.iter().copied().filter(|logit| logit.is_finite());
+        let most = scaled(finite().fold(f32::NEG_INFINITY, f32::max));
+        let sum: f64 = finite().map(|logit| (scaled(logit) - most).exp()).sum();
+        let logit = logits.get(token as usize).copied().unwrap_or(f32::NAN);
+        (scaled(logit) - most - sum.ln()) as f32
     }
 
     /// Draws from the scores of one position, `[vocab]`. Scores that are not numbers never win;
@@ -106,6 +119,14 @@ mod tests {
         assert_eq!(counts[3], 0, "a score that is no number was drawn");
         let cold = shares(Sampling { temperature: 0.2, ..Sampling::default() });
         assert!(cold[1] > 3_900, "{cold:?}");
+    }
+
+    #[test]
+    fn a_log_prob_is_that_of_the_softmax_at_the_temperature() {
+        let warm = Sampler::new(Sampling { temperature: 2.0, ..Sampling::default() });
+        let sum = 1.0 + 1f64.exp() + 0.5f64.exp();
+        assert!((f64::from(warm.log_prob(&LOGITS, 1)) - (1.0 - sum.ln())).abs() < 1e-6);
+        assert!(warm.log_prob(&LOGITS, 3).is_nan());
     }
 
     #[test]

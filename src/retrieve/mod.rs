@@ -7,7 +7,7 @@ pub mod context;
 pub mod fuse;
 pub mod parse;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::model::{Encoder, Reranker, TextKind};
 use crate::store::corpus::{ChunkRow, Collection};
 use crate::store::vectors::{Filter, Hit, INDEX_UNAVAILABLE, Vectors};
 use crate::store::{Store, TenantId};
-pub use fuse::{Leg, Match, RankedList};
+pub use fuse::{Fused, Leg, Match, RankedList};
 
 /// The weights of fusion and how much is looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -179,12 +179,8 @@ impl Retriever {
         let ids: Vec<i64> = fused.iter().take(top_k * 3 + 20).map(|fused| fused.chunk_id).collect();
         let rows = self.store.chunks_by_ids(&scope.tenant, &scope.collection.name, &ids).await?;
         let mut rows: HashMap<i64, ChunkRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-        let known = fused.into_iter().filter(|fused| rows.contains_key(&fused.chunk_id)).collect();
-        let text_of = |id: i64| rows.get(&id).map(|row| row.text.clone());
-        let distinct = fuse::collapse_duplicates(known, &text_of);
-        let document_of = |id: i64| rows.get(&id).map(|row| row.document_id.clone());
-        let capped = fuse::per_document_cap(distinct, document_of, self.weights.per_document);
-        Ok(capped
+        Ok(self
+            .arrange(fused, &rows)
             .into_iter()
             .filter_map(|fused| {
                 let chunk = rows.remove(&fused.chunk_id)?;
@@ -192,6 +188,70 @@ impl Retriever {
             })
             .take(top_k)
             .collect())
+    }
+
+    /// Fused chunks in the order in which they are answered, those without a row left out.
+    fn arrange(&self, fused: Vec<Fused>, rows: &HashMap<i64, ChunkRow>) -> Vec<Fused> {
+        let known = fused.into_iter().filter(|fused| rows.contains_key(&fused.chunk_id)).collect();
+        let text_of = |id: i64| rows.get(&id).map(|row| row.text.clone());
+        let distinct = fuse::collapse_duplicates(known, &text_of);
+        let document_of = |id: i64| rows.get(&id).map(|row| row.document_id.clone());
+        fuse::per_document_cap(distinct, document_of, self.weights.per_document)
+    }
+
+    /// For each text the documents that a search with it alone answers with, best first, at most
+    /// `depth` chunks deep. `rows` keeps the chunks between calls, as texts come back to the same
+    /// ones: reward training searches with thousands.
+    ///
+    /// # Errors
+    /// Those of the index and the database; a leg that is left out is one here, since a judgement
+    /// by half a search would be another one.
+    pub async fn documents(
+        &self,
+        scope: &Scope,
+        texts: &[String],
+        depth: usize,
+        rows: &mut HashMap<i64, ChunkRow>,
+    ) -> Result<Vec<Vec<String>>> {
+        let probe = |(query, text): (usize, &String)| Probe {
+            query,
+            text: text.clone(),
+            weight: 1.0,
+            by_meaning: true,
+        };
+        let probes: Vec<Probe> = texts.iter().enumerate().map(probe).collect();
+        let found = self.probe(scope, &probes).await?;
+        if let Some(code) = found.degraded.first() {
+            let message = format!("the search is incomplete: {code}");
+            return Err(Error::new(Kind::Unavailable, "search_degraded", message));
+        }
+        let mut lists: Vec<Vec<RankedList>> = texts.iter().map(|_| Vec::new()).collect();
+        for list in found.lists {
+            lists[list.query].push(list);
+        }
+        let fused: Vec<Vec<Fused>> = lists
+            .iter()
+            .map(|lists| fuse::reciprocal_rank_fusion(lists, self.weights.rrf_k))
+            .map(|mut fused| {
+                fused.truncate(depth * 2);
+                fused
+            })
+            .collect();
+        let mut unknown: Vec<i64> = fused.iter().flatten().map(|fused| fused.chunk_id).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.retain(|id| !rows.contains_key(id));
+        let found = self.store.chunks_by_ids(&scope.tenant, &scope.collection.name, &unknown);
+        rows.extend(found.await?.into_iter().map(|row| (row.id, row)));
+        let document = |fused: Fused| rows.get(&fused.chunk_id).map(|row| row.document_id.clone());
+        let of_text = |fused| {
+            let arranged = self.arrange(fused, rows).into_iter().take(depth);
+            let mut documents: Vec<String> = arranged.filter_map(document).collect();
+            let mut seen = HashSet::new();
+            documents.retain(|id| seen.insert(id.clone()));
+            documents
+        };
+        Ok(fused.into_iter().map(of_text).collect())
     }
 
     /// How many of the best passages a reranker looks at; 0 without one.

@@ -21,6 +21,8 @@ pub struct Batches {
     lengths: Vec<usize>,
     keys: Option<Vec<Vec<u64>>>,
     batch_rows: usize,
+    /// Steps in a row on the same rows.
+    steps_per_batch: u64,
     /// Rows that a step needs.
     least: usize,
     /// Rows from here on are old ones, of which each epoch has a share.
@@ -60,6 +62,7 @@ impl Batches {
             seed: options.seed,
             batch_rows: options.batch_rows.clamp(least, n_new),
             least,
+            steps_per_batch: objective.steps_per_batch().max(1),
             keys: objective.keys(),
             lengths,
             n_new,
@@ -74,12 +77,13 @@ impl Batches {
         let n_old = self.n_new as f64 * self.replay_share / (1.0 - self.replay_share);
         let n_rows = self.n_new + n_old.round() as usize;
         let (n_full, n_left) = (n_rows / self.batch_rows, n_rows % self.batch_rows);
-        (n_full + usize::from(n_left >= self.least)).max(1) as u64
+        (n_full + usize::from(n_left >= self.least)).max(1) as u64 * self.steps_per_batch
     }
 
     /// The rows of the run's batch number `batch`.
     pub fn rows(&mut self, batch: u64) -> Vec<usize> {
-        let (epoch, index) = (batch / self.per_epoch(), (batch % self.per_epoch()) as usize);
+        let (epoch, index) = (batch / self.per_epoch(), batch % self.per_epoch());
+        let index = (index / self.steps_per_batch) as usize;
         if self.epoch.as_ref().is_none_or(|(at_hand, _)| *at_hand != epoch) {
             self.epoch = Some((epoch, self.order(epoch)));
         }
@@ -178,6 +182,7 @@ mod tests {
             lengths,
             keys,
             batch_rows,
+            steps_per_batch: 1,
             least: 1,
             n_new,
             replay_share: 0.0,
@@ -215,6 +220,14 @@ mod tests {
                 assert_eq!(rows, (0..n_rows).collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn several_steps_are_taken_on_the_same_rows_where_the_method_asks_for_it() {
+        let mut all = Batches { steps_per_batch: 3, ..batches((0..8).collect(), None, 4) };
+        assert_eq!(all.per_epoch(), 6);
+        let rows: Vec<Vec<usize>> = (0..7).map(|batch| all.rows(batch)).collect();
+        assert!(rows[0] == rows[2] && rows[3] == rows[5] && rows[0] != rows[3], "{rows:?}");
     }
 
     #[test]

@@ -20,6 +20,19 @@ pub struct StepReport {
     pub metrics: Metrics,
     /// What a figure counts among those of other steps; 1 where it is not named.
     pub weights: Metrics,
+    /// Why the run must end here, where the method sees that the model is being spoilt.
+    pub trip: Option<String>,
+    /// Whether there was nothing to learn: the step counts, but no weight is moved.
+    pub is_idle: bool,
+}
+
+/// Which step of a run is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// The run's number of the step's batch, the skipped ones counted.
+    pub batch: u64,
+    /// Chooses the dropout.
+    pub pattern: u64,
 }
 
 /// A loss over rows, with its gradient.
@@ -38,16 +51,31 @@ pub trait Objective {
         None
     }
 
+    /// Steps in a row that are taken on the same rows.
+    fn steps_per_batch(&self) -> u64 {
+        1
+    }
+
+    /// What a run between two steps needs to go on besides weights; none where that is nothing.
+    fn save(&self) -> Result<Option<serde_json::Value>> {
+        Ok(None)
+    }
+
+    /// Takes back what [`Self::save`] gave.
+    fn restore(&mut self, _state: serde_json::Value) -> Result<()> {
+        Ok(())
+    }
+
     /// Where a training row came from.
     fn source(&self, row: usize) -> &RowSource;
 
     /// The loss over the rows, and its gradient added to `gradients`. The loss is normalised over
-    /// all the rows, however they are cut into passes. `pattern` chooses the dropout.
+    /// all the rows, however they are cut into passes.
     fn step(
         &mut self,
         policy: &Policy,
         rows: &[usize],
-        pattern: u64,
+        turn: Turn,
         gradients: &mut Gradients,
     ) -> Result<StepReport>;
 

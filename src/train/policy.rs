@@ -96,6 +96,11 @@ impl Policy {
         }
     }
 
+    /// Trains these weights too, which are no part of the model.
+    pub fn train_also(&mut self, parameters: Vec<Parameter>) {
+        self.trained.extend(parameters);
+    }
+
     /// A recorded pass over a packed batch.
     pub fn forward(&self, batch: &PackedBatch) -> Result<Pass> {
         let recording = self.model.record(&batch.inputs, &batch.lengths, self.checkpointing)?;
@@ -107,6 +112,16 @@ impl Policy {
     /// The scores of a batch's answers; nothing is kept of the pass.
     pub fn scores(&self, batch: &PackedBatch, options: &ScoreOptions) -> Result<Scores> {
         scores(&self.model, batch, options)
+    }
+
+    /// The same with the hidden states that were scored, `[scored, hidden]`.
+    pub fn scores_and_states(
+        &self,
+        batch: &PackedBatch,
+        options: &ScoreOptions,
+    ) -> Result<(Scores, Tensor)> {
+        let states = states(&self.model, batch)?;
+        Ok((self.model.score(&states, &batch.targets, options)?, states))
     }
 
     /// The scores of a pass whose gradient comes later.
@@ -129,9 +144,26 @@ impl Policy {
         seeds: ScoreSeeds<'_>,
         gradients: &mut Gradients,
     ) -> Result<Scores> {
+        self.backward_with(pass, batch, options, seeds, None, gradients)
+    }
+
+    /// [`Self::backward`] of a loss that looks at the scored states besides their scores:
+    /// `d_states` is its gradient by them, `[scored, hidden]`.
+    pub fn backward_with(
+        &self,
+        pass: Pass,
+        batch: &PackedBatch,
+        options: &ScoreOptions,
+        seeds: ScoreSeeds<'_>,
+        d_states: Option<&Tensor>,
+        gradients: &mut Gradients,
+    ) -> Result<Scores> {
         let Pass { recording, scored } = pass;
-        let (scores, d_scored) =
+        let (scores, mut d_scored) =
             self.model.score_with_gradient(&scored, &batch.targets, options, seeds, gradients)?;
+        if let Some(d_states) = d_states {
+            d_scored = (d_scored + d_states)?;
+        }
         let d_hidden = self.model.spread(&batch.positions, &d_scored, batch.inputs.len())?;
         self.model.backward(recording, &d_hidden, gradients)?;
         Ok(scores)
@@ -154,7 +186,12 @@ impl Policy {
 }
 
 fn scores(model: &Qwen, batch: &PackedBatch, options: &ScoreOptions) -> Result<Scores> {
+    model.score(&states(model, batch)?, &batch.targets, options)
+}
+
+/// The hidden states before a batch's scored tokens, `[scored, hidden]`.
+fn states(model: &Qwen, batch: &PackedBatch) -> Result<Tensor> {
     let hidden = model.hidden(&batch.inputs, &batch.lengths)?;
     let positions = Tensor::new(batch.positions.as_slice(), hidden.device())?;
-    model.score(&hidden.index_select(&positions, 0)?, &batch.targets, options)
+    Ok(hidden.index_select(&positions, 0)?)
 }

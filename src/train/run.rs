@@ -15,7 +15,7 @@ use super::batches::Batches;
 use super::checkpoint::{BestBy, BestMetric, CheckpointFolder, Keep, TrainingState};
 use super::eventlog::{EventLog, EventLogOptions};
 use super::guard::{Guard, Observation, Point, Row, RunFacts, Verdict, all_finite};
-use super::objective::{MeanMetrics, Metrics, Objective, StepReport};
+use super::objective::{MeanMetrics, Metrics, Objective, StepReport, Turn};
 use super::optimizer::{AdamW, AdamWSettings, Norm, global_norm};
 use super::options::{Method, TrainOptions};
 use super::policy::Policy;
@@ -58,6 +58,9 @@ pub struct RunReport {
     pub n_tokens: u64,
     pub seconds: f64,
     pub cancelled: bool,
+    /// Why the method ended the run before the model was spoilt further; nothing after the newest
+    /// checkpoint is kept then.
+    pub tripped: Option<String>,
     /// Evaluated before the first step, or where the run was gone on with, and after the last.
     pub before: Metrics,
     pub after: Metrics,
@@ -79,19 +82,33 @@ pub fn run(
     let before = run.evaluate_first()?;
     let started = std::time::Instant::now();
     let first_tokens = run.state.seen_tokens;
-    let mut cancelled = false;
+    let (mut cancelled, mut tripped) = (false, None);
     while run.state.step < run.n_steps {
         if settings.cancel.load(Ordering::Relaxed) {
             cancelled = true;
             break;
         }
-        if let ControlFlow::Break(diagnosis) = run.advance()? {
-            run.log.event("failed", json!({ "diagnosis": diagnosis }))?;
-            return Err(Error::new(Kind::Conflict, "train_diverged", diagnosis));
+        match run.advance()? {
+            ControlFlow::Continue(()) => {}
+            ControlFlow::Break(Ended::Diverged(diagnosis)) => {
+                run.log.event("failed", json!({ "diagnosis": diagnosis }))?;
+                return Err(Error::new(Kind::Conflict, "train_diverged", diagnosis));
+            }
+            ControlFlow::Break(Ended::Tripped(reason)) => {
+                tripped = Some(reason);
+                break;
+            }
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    let after = run.finish(cancelled)?;
+    let after = match &tripped {
+        Some(reason) => {
+            let step = run.state.step;
+            run.log.event("tripped", json!({ "step": step, "reason": reason }))?;
+            Metrics::new()
+        }
+        None => run.finish(cancelled)?,
+    };
     let Run { state, log, .. } = run;
     log.finish()?;
     Ok(RunReport {
@@ -99,10 +116,17 @@ pub fn run(
         n_tokens: state.seen_tokens.saturating_sub(first_tokens),
         seconds,
         cancelled,
+        tripped,
         before,
         after,
         best: state.best_metric,
     })
+}
+
+/// What ends a run before its planned steps.
+enum Ended {
+    Diverged(String),
+    Tripped(String),
 }
 
 struct Run<'a, 'b> {
@@ -169,6 +193,7 @@ impl<'a, 'b> Run<'a, 'b> {
             let moments = checkpoint.tensors(OPTIMIZER)?;
             optimizer.restore(&policy.trained, &moments)?;
             guard = serde_json::from_value(saved.guard.clone())?;
+            objective.restore(saved.objective.clone())?;
             state = saved;
         }
         let resumed_from = found.is_some().then_some((state.step, state.seen_tokens));
@@ -217,13 +242,21 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok(metrics)
     }
 
-    /// One batch. Breaks with a diagnosis when the guard gives up.
-    fn advance(&mut self) -> Result<ControlFlow<String>> {
+    /// One batch. Breaks when the guard gives up, or the method does.
+    fn advance(&mut self) -> Result<ControlFlow<Ended>> {
         let batch = self.state.data_cursor.n_batches;
         let rows = self.batches.rows(batch);
         self.gradients.clear();
         let pattern = self.settings.options.seed.wrapping_add(batch + 1);
-        let report = self.objective.step(self.policy, &rows, pattern, &mut self.gradients)?;
+        let turn = Turn { batch, pattern };
+        let report = self.objective.step(self.policy, &rows, turn, &mut self.gradients)?;
+        if let Some(reason) = report.trip {
+            return Ok(ControlFlow::Break(Ended::Tripped(reason)));
+        }
+        if report.is_idle {
+            self.count_step(&report, Metrics::new())?;
+            return Ok(ControlFlow::Continue(()));
+        }
         if !self.is_reached_checked {
             self.policy.check_reached(&self.gradients)?;
             self.is_reached_checked = true;
@@ -250,7 +283,7 @@ impl<'a, 'b> Run<'a, 'b> {
             }
             Verdict::Fail { diagnosis } => {
                 self.note_bad("failed")?;
-                Ok(ControlFlow::Break(diagnosis.message))
+                Ok(ControlFlow::Break(Ended::Diverged(diagnosis.message)))
             }
         }
     }
@@ -265,6 +298,7 @@ impl<'a, 'b> Run<'a, 'b> {
         restore_weights(self.policy, &checkpoint)?;
         self.optimizer.restore(&self.policy.trained, &checkpoint.tensors(OPTIMIZER)?)?;
         let saved = checkpoint.state()?;
+        self.objective.restore(saved.objective)?;
         self.state.step = saved.step;
         self.state.seen_tokens = saved.seen_tokens;
         self.state.data_cursor.n_batches = next_batch;
@@ -299,12 +333,19 @@ impl<'a, 'b> Run<'a, 'b> {
         let rate = self.schedule.learning_rate(self.state.step, self.guard.slowdown());
         let scale = norm.clip_scale(options.max_grad_norm);
         self.optimizer.step_scaled(&self.policy.trained, &self.gradients, rate, scale)?;
+        self.window.add("grad_norm", norm.value, 1.0);
+        self.count_step(report, penalty)
+    }
+
+    /// A step is done: its figures, and what is due after it.
+    fn count_step(&mut self, report: &StepReport, penalty: Metrics) -> Result<()> {
+        let options = self.settings.options;
+        let rate = self.schedule.learning_rate(self.state.step, self.guard.slowdown());
         self.state.step += 1;
         self.state.seen_tokens += report.n_tokens as u64;
         self.state.data_cursor.n_batches += 1;
         self.state.epoch = self.state.data_cursor.n_batches / self.batches.per_epoch();
         self.window.add("loss", report.loss, 1.0);
-        self.window.add("grad_norm", norm.value, 1.0);
         for (name, value) in report.metrics.iter().chain(&penalty) {
             self.window.add(name, *value, report.weights.get(name).copied().unwrap_or(1.0));
         }
@@ -385,6 +426,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let batch = self.state.data_cursor.n_batches;
         self.guard.snapshot_taken(Point { step: self.state.step, batch });
         self.state.guard = serde_json::to_value(&self.guard)?;
+        self.state.objective = self.objective.save()?.unwrap_or_default();
         self.state.learning_rate_scale = self.guard.slowdown().factor();
         let trained = self.policy.trained.iter();
         let weights: Vec<_> = trained.map(|p| (p.name.clone(), p.tensor.clone())).collect();

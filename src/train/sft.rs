@@ -3,7 +3,7 @@
 
 use super::batches::micro_batches;
 use super::data::RowSource;
-use super::objective::{MeanMetrics, Metrics, Objective, StepReport};
+use super::objective::{MeanMetrics, Metrics, Objective, StepReport, Turn};
 use super::policy::Policy;
 use super::sequence::{PackedBatch, Sequence};
 use crate::error::Result;
@@ -45,7 +45,7 @@ impl Objective for Sft {
         &mut self,
         policy: &Policy,
         rows: &[usize],
-        pattern: u64,
+        turn: Turn,
         gradients: &mut Gradients,
     ) -> Result<StepReport> {
         let n_answer_tokens: usize =
@@ -56,7 +56,7 @@ impl Objective for Sft {
         let mut report = StepReport::default();
         let mut means = MeanMetrics::default();
         for (part_idx, part) in parts.iter().enumerate() {
-            policy.set_dropout_pattern(pattern.wrapping_mul(4_096) + part_idx as u64 + 1);
+            policy.set_dropout_pattern(turn.pattern.wrapping_mul(4_096) + part_idx as u64 + 1);
             let batch =
                 PackedBatch::pack(part.iter().map(|index| &self.train[rows[*index]].sequence));
             let seeds = vec![seed; batch.targets.len()];

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::Device;
 use serde::Deserialize;
 
-use super::objective::Objective;
+use super::objective::{Objective, Turn};
 use super::optimizer::{AdamW, AdamWSettings, global_norm};
 use super::policy::Policy;
 use super::sequence::Sequence;
@@ -14,6 +14,7 @@ use super::sft::{Sft, SftRow};
 use crate::model::qwen::Gradients;
 use crate::model::{ModelFolder, tensor_file};
 
+const FIRST: Turn = Turn { batch: 0, pattern: 0 };
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/fixtures");
 
 #[derive(Deserialize)]
@@ -72,7 +73,7 @@ fn ten_steps_equal_those_of_torch_in_every_weight() {
                 let mut gradients = Gradients::of(&policy.trained);
                 let rows_of_step: Vec<usize> = (0..rows.len()).collect();
                 let report =
-                    objective(rows).step(&policy, &rows_of_step, 0, &mut gradients).unwrap();
+                    objective(rows).step(&policy, &rows_of_step, FIRST, &mut gradients).unwrap();
                 policy.check_reached(&gradients).unwrap();
                 let norm = global_norm(&gradients, &policy.trained).unwrap();
                 assert!((report.loss - steps.losses[step]).abs() < 1e-4, "{name} {step}");

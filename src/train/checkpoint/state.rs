@@ -30,6 +30,9 @@ pub struct TrainingState {
     pub seen_tokens: u64,
     /// The guard's own memory.
     pub guard: serde_json::Value,
+    /// What the objective keeps between steps, such as samples that are still to be learnt from.
+    #[serde(default)]
+    pub objective: serde_json::Value,
     /// SHA-256 of the settings that decide the result, in hexadecimal.
     pub config_sha256: String,
     /// SHA-256 of the data as they were read, in hexadecimal.
@@ -70,6 +73,7 @@ impl Default for TrainingState {
             best_metric: None,
             seen_tokens: 0,
             guard: serde_json::Value::Null,
+            objective: serde_json::Value::Null,
             config_sha256: String::new(),
             data_sha256: String::new(),
         }

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::model::qwen::{Gradients, Qwen, Recording};
 use crate::train::batches::micro_batches;
 use crate::train::data::RowSource;
-use crate::train::objective::{Metrics, Objective, StepReport};
+use crate::train::objective::{Metrics, Objective, StepReport, Turn};
 use crate::train::policy::Policy;
 
 /// Examples whose similarities are held at one time.
@@ -152,7 +152,7 @@ impl Objective for Passages {
         &mut self,
         policy: &Policy,
         rows: &[usize],
-        _pattern: u64,
+        _turn: Turn,
         gradients: &mut Gradients,
     ) -> Result<StepReport> {
         let batch = Batch::of(rows.iter().map(|row| &self.train[*row]));

@@ -253,7 +253,7 @@ mod tests {
             Row::Completion(row) => (&row.prompt, row.answer.clone()),
             Row::Judged(row) => (&row.prompt, format!("{} {}", row.answer, row.desirable)),
             Row::Preference(row) => (&row.prompt, format!("{} {}", row.chosen, row.rejected)),
-            Row::Pair(_) => unreachable!(),
+            Row::Pair(_) | Row::Asked(_) => unreachable!(),
         };
         let Prompt::Chat(turns) = prompt else { unreachable!() };
         let texts: Vec<&str> = turns.iter().map(|turn| &*turn.text).collect();

@@ -8,7 +8,7 @@ use super::dataset_info::{Columns, Entry, Formatting, Tags};
 use super::fields::{Fields, keys, present, required_flag, required_list, text};
 use super::passages::Passages;
 use super::rows::{Row, RowSource, Task};
-use super::{alpaca, openai, pairs, rewrite, sharegpt, trl};
+use super::{alpaca, asked, openai, pairs, rewrite, sharegpt, trl};
 
 /// How the rows of an input are to be understood.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +41,12 @@ enum Shape {
 pub fn convert(row: &Fields, source: &RowSource, reading: Reading<'_>) -> Result<Outcome, String> {
     if reading.task == Task::Contrastive {
         return pair(row, source, reading);
+    }
+    if reading.task == Task::Reward {
+        if !row.contains_key("query") {
+            return Err(unknown(row, reading.task));
+        }
+        return Ok(Outcome::Rows(vec![asked::row(row, source, reading.options)?]));
     }
     let rows = match (reading.entry, shape(row)) {
         (Some(entry), _) => {
@@ -98,6 +104,7 @@ fn unknown(row: &Fields, task: Task) -> String {
         Task::Preference => "`prompt`, `chosen` and `rejected`, or `history`, `query`, `chosen` and `rejected`".to_owned(),
         Task::Kto => "`prompt`, `completion` and `label`, `messages` and `kto_tag`, or `history`, `query`, `rewrite` and `desirable`".to_owned(),
         Task::Contrastive => pairs::wanted(),
+        Task::Reward => "`query`, and of `history`, `relevant` and `complete` what there is".to_owned(),
     };
     format!(
         "its keys ({}) are of no known form of {} data, which has {wanted}",

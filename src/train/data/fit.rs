@@ -54,8 +54,8 @@ pub fn unused_columns(entry: &Entry, keys: &BTreeSet<String>) -> Option<String> 
 fn flags(entry: &Entry, task: Task) -> Option<String> {
     let is_judged = entry.columns.kto_tag.is_some();
     match task {
-        Task::Contrastive => Some(
-            "it describes chats; give a file of queries and passages for contrastive training"
+        Task::Contrastive | Task::Reward => Some(
+            "it describes chats; give a file of queries, with passages for contrastive training"
                 .to_owned(),
         ),
         Task::Preference if !entry.ranking => {

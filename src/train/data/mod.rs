@@ -6,6 +6,7 @@
 //! equal files with equal options give equal rows in equal order.
 
 mod alpaca;
+mod asked;
 mod chat;
 mod convert;
 mod dataset_info;
@@ -32,7 +33,9 @@ use std::path::PathBuf;
 
 pub use prepare::{Portion, sha256, split};
 pub use report::{FileCounts, ReadReport, Rejected};
-pub use rows::{Completion, Judged, Pair, Preference, Prompt, Role, RowSource, Rows, Task, Turn};
+pub use rows::{
+    Asked, Completion, Judged, Pair, Preference, Prompt, Role, RowSource, Rows, Task, Turn,
+};
 pub use source::MAX_ROW_BYTES;
 
 use crate::error::Result;

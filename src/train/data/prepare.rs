@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::rows::{Completion, Judged, Pair, Preference, Prompt, Role, Row, Rows};
+use super::rows::{Asked, Completion, Judged, Pair, Preference, Prompt, Role, Row, Rows};
 use crate::error::{Error, Result};
 
 /// The first half of a SHA-256.
@@ -48,6 +48,7 @@ pub fn split(rows: Rows, portion: Portion, seed: u64) -> Result<(Rows, Rows)> {
         Rows::Preferences(rows) => both(rows, n_wanted, seed, Rows::Preferences),
         Rows::Judged(rows) => both(rows, n_wanted, seed, Rows::Judged),
         Rows::Pairs(rows) => both(rows, n_wanted, seed, Rows::Pairs),
+        Rows::Asked(rows) => both(rows, n_wanted, seed, Rows::Asked),
     };
     if n_wanted > 0 && validation.is_empty() {
         return Err(refusal(format!(
@@ -65,6 +66,7 @@ pub fn sha256(rows: &Rows) -> String {
         Rows::Preferences(rows) => rows.iter().for_each(|row| row.write(&mut hash)),
         Rows::Judged(rows) => rows.iter().for_each(|row| row.write(&mut hash)),
         Rows::Pairs(rows) => rows.iter().for_each(|row| row.write(&mut hash)),
+        Rows::Asked(rows) => rows.iter().for_each(|row| row.write(&mut hash)),
     }
     hash.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -77,6 +79,7 @@ pub(super) fn digest(row: &Row) -> Digest {
         Row::Preference(row) => row.write(&mut hash),
         Row::Judged(row) => row.write(&mut hash),
         Row::Pair(row) => row.write(&mut hash),
+        Row::Asked(row) => row.write(&mut hash),
     }
     hash.digest()
 }
@@ -281,6 +284,20 @@ impl Content for Judged {
 
     fn ties(&self) -> Vec<Digest> {
         vec![beginning(&self.prompt)]
+    }
+}
+
+impl Content for Asked {
+    fn write(&self, hash: &mut Fingerprint) {
+        hash.texts(&self.history);
+        hash.text(&self.query);
+        hash.texts(&self.relevant);
+        hash.mark(self.is_complete.map_or(2, u8::from));
+    }
+
+    fn ties(&self) -> Vec<Digest> {
+        let first = tie(b'p', self.history.first().unwrap_or(&self.query));
+        std::iter::once(first).chain(self.relevant.iter().map(|id| tie(b'd', id))).collect()
     }
 }
 

@@ -42,7 +42,7 @@ pub fn row(
 }
 
 /// The turns before the query, led by what is known beside them when that is wanted.
-fn history(row: &Fields, options: &ReadOptions) -> Result<Vec<String>, String> {
+pub fn history(row: &Fields, options: &ReadOptions) -> Result<Vec<String>, String> {
     let mut history = context(row, options)?;
     for (idx, turn) in required_list(row, "history")?.iter().enumerate() {
         let Value::String(turn) = turn else {

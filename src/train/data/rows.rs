@@ -76,6 +76,18 @@ pub struct Pair {
     pub source: RowSource,
 }
 
+/// A conversation with what answers it, to be rewritten and judged by what is then found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub history: Vec<String>,
+    pub query: String,
+    /// Ids of the documents that answer; empty where nothing is searched for.
+    pub relevant: Vec<String>,
+    /// Whether the query needs no rewriting, where that is known.
+    pub is_complete: Option<bool>,
+    pub source: RowSource,
+}
+
 /// The rows of one training, all of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rows {
@@ -83,6 +95,7 @@ pub enum Rows {
     Preferences(Vec<Preference>),
     Judged(Vec<Judged>),
     Pairs(Vec<Pair>),
+    Asked(Vec<Asked>),
 }
 
 /// What the rows are for; it decides which forms fit.
@@ -93,6 +106,8 @@ pub enum Task {
     Preference,
     Kto,
     Contrastive,
+    /// GRPO, PPO, and pairs mined from retrieval.
+    Reward,
 }
 
 /// One row before it joins its kind.
@@ -102,6 +117,7 @@ pub(super) enum Row {
     Preference(Preference),
     Judged(Judged),
     Pair(Pair),
+    Asked(Asked),
 }
 
 impl Task {
@@ -112,6 +128,7 @@ impl Task {
             Self::Preference => "preference",
             Self::Kto => "KTO",
             Self::Contrastive => "contrastive",
+            Self::Reward => "reward",
         }
     }
 }
@@ -124,6 +141,7 @@ impl Rows {
             Task::Preference => Self::Preferences(Vec::new()),
             Task::Kto => Self::Judged(Vec::new()),
             Task::Contrastive => Self::Pairs(Vec::new()),
+            Task::Reward => Self::Asked(Vec::new()),
         }
     }
 
@@ -133,6 +151,7 @@ impl Rows {
             Self::Preferences(rows) => rows.len(),
             Self::Judged(rows) => rows.len(),
             Self::Pairs(rows) => rows.len(),
+            Self::Asked(rows) => rows.len(),
         }
     }
 
@@ -147,6 +166,7 @@ impl Rows {
             (Self::Preferences(rows), Row::Preference(row)) => rows.push(row),
             (Self::Judged(rows), Row::Judged(row)) => rows.push(row),
             (Self::Pairs(rows), Row::Pair(row)) => rows.push(row),
+            (Self::Asked(rows), Row::Asked(row)) => rows.push(row),
             _ => return false,
         }
         true
@@ -160,6 +180,7 @@ impl Row {
             Self::Preference(row) => &row.source,
             Self::Judged(row) => &row.source,
             Self::Pair(row) => &row.source,
+            Self::Asked(row) => &row.source,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::model::host;
 use crate::model::qwen::{Gradients, ScoreOptions, ScoreSeeds, Scores};
 use crate::train::batches::micro_batches;
 use crate::train::data::RowSource;
-use crate::train::objective::{MeanMetrics, Metrics, Objective, StepReport};
+use crate::train::objective::{MeanMetrics, Metrics, Objective, StepReport, Turn};
 use crate::train::policy::Policy;
 use crate::train::sequence::{PackedBatch, Sequence};
 use crate::train::sft::sum;
@@ -123,7 +123,7 @@ impl Objective for Judgements {
         &mut self,
         policy: &Policy,
         rows: &[usize],
-        _pattern: u64,
+        _turn: Turn,
         gradients: &mut Gradients,
     ) -> Result<StepReport> {
         if rows.len() < 2 {

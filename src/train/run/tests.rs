@@ -182,10 +182,10 @@ impl Objective for Faulty {
         &mut self,
         policy: &Policy,
         rows: &[usize],
-        pattern: u64,
+        turn: Turn,
         gradients: &mut Gradients,
     ) -> Result<StepReport> {
-        let mut report = self.inner.step(policy, rows, pattern, gradients)?;
+        let mut report = self.inner.step(policy, rows, turn, gradients)?;
         let fault = self.at.get(&self.n_calls);
         self.n_calls += 1;
         match fault {
@@ -372,7 +372,8 @@ fn a_batch_in_pieces_has_the_gradient_of_the_whole() {
         let mut gradients = Gradients::of(&policy.trained);
         let mut objective = Sft { micro_batch_tokens, ..sft(0) };
         let rows: Vec<usize> = (0..20).collect();
-        let report = objective.step(&policy, &rows, 0, &mut gradients).unwrap();
+        let report =
+            objective.step(&policy, &rows, Turn { batch: 0, pattern: 0 }, &mut gradients).unwrap();
         (report.loss, gradients)
     };
     let ((whole_loss, whole), (loss, pieces)) = (gradients(10_000), gradients(12));

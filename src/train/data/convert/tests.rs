@@ -28,6 +28,7 @@ fn shown(row: &Row) -> String {
         Row::Judged(row) => (&row.prompt, format!("{} {}", row.answer, row.desirable)),
         Row::Preference(row) => (&row.prompt, format!("{} {}", row.chosen, row.rejected)),
         Row::Pair(row) => return format!("{}>{:?} {:?}", row.query, row.positives, row.negatives),
+        Row::Asked(row) => return format!("{:?} {}>{:?}", row.history, row.query, row.relevant),
     };
     let prompt = match prompt {
         Prompt::Chat(turns) => turns.iter().map(|turn| &*turn.text).collect::<Vec<_>>().join(" "),
