@@ -1,0 +1,6 @@
+mod policy;
+
+fn assert_near(found: f64, expected: f64, what: &str) {
+    let limit = 1e-5 * expected.abs().max(1.0);
+    assert!((found - expected).abs() <= limit, "{what}: {found}, not {expected}");
+}
