@@ -5,7 +5,9 @@
 //! - [`advantage`]: rewards of groups -> an advantage of each answer (GRPO).
 //! - [`normaliser`]: the counts of an optimiser step, which answers and tokens count.
 //! - [`policy_loss`]: the losses of GRPO's family; [`figures`] are logged.
-//! - [`kl`]: estimates of the divergence from the reference.
+//! - [`gae`]: scores of answers -> an advantage and a return of each token (PPO).
+//! - [`ppo_loss`]: the losses of PPO's policy and value head.
+//! - [`kl`]: estimates of a divergence; [`kl_control`]: coefficients that follow a target.
 //!
 //! All of these are functions over f64 slices, one number for each token, that know no model: the
 //! caller seeds the network's backward pass with the slopes that they return. A NaN that comes in as
@@ -14,18 +16,24 @@
 pub mod advantage;
 mod demands;
 pub mod figures;
+pub mod gae;
 pub mod kl;
+pub mod kl_control;
 pub mod normaliser;
 pub mod options;
 pub mod policy_loss;
+pub mod ppo_loss;
 pub mod ppo_options;
 #[cfg(test)]
 mod tests;
 
 pub use advantage::{AdvantageOptions, Advantages, Group, advantages};
 pub use figures::PolicyFigures;
+pub use gae::{Estimates, Objective, Scored, estimate};
 pub use kl::KlEstimator;
+pub use kl_control::KlControl;
 pub use normaliser::{Normaliser, loss_mask, overlong_penalty};
 pub use options::{Aggregation, GrpoLoss, GrpoOptions, MissingReward, RatioLevel, ScaleRewards};
 pub use policy_loss::{LossPart, PolicyPart, policy_loss};
+pub use ppo_loss::{PpoFigures, PpoLossPart, PpoPart, PpoStep, ppo_loss};
 pub use ppo_options::{AdaptiveKlOptions, PenaltyOptions, PpoOptions, PpoVariant};
