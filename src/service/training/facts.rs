@@ -105,10 +105,7 @@ impl Subject {
 fn unsupported(additions: &[Addition]) -> Share {
     let n_words = |addition: &Addition| significant_units(&addition.span.text).len().max(1);
     let invented = additions.iter().filter(|addition| addition.evidence.is_none());
-    Share {
-        part: invented.map(n_words).sum(),
-        whole: additions.iter().map(n_words).sum(),
-    }
+    Share { part: invented.map(n_words).sum(), whole: additions.iter().map(n_words).sum() }
 }
 
 /// Whether two texts have the same words in the same order, with no regard to punctuation, width,

@@ -113,11 +113,7 @@ fn one_invention_cannot_be_thinned_out() {
     };
     assert_eq!([of(0, 0), of(0, 9), of(1, 2), of(3, 3)], [0.0, 0.0, -0.75, -1.0]);
     assert!(of(1, 1_000) <= -0.5);
-    let lost = Facts {
-        lost_protected: share(1, 2),
-        lost_content: share(2, 2),
-        ..Facts::default()
-    };
+    let lost = Facts { lost_protected: share(1, 2), lost_content: share(2, 2), ..Facts::default() };
     assert_eq!([value(protected(&lost)), value(content(&lost))], [-0.75, -1.0]);
 }
 
@@ -135,7 +131,8 @@ fn language_and_length_only_cost() {
 
 #[test]
 fn the_total_is_the_weighted_sum() {
-    let set = only(&[(RewardName::GoldRank, 0.5), (RewardName::Gain, 1.0), (RewardName::Ndcg, 0.0)]);
+    let set =
+        only(&[(RewardName::GoldRank, 0.5), (RewardName::Gain, 1.0), (RewardName::Ndcg, 0.0)]);
     let scored = set.score(&searched(Some(1), Some(10)));
     close(scored.total.unwrap(), 0.5 * 2.0 + 0.5);
     let each: Vec<_> = scored.each.into_iter().collect();
@@ -228,7 +225,10 @@ fn words_alone_earn_nothing() {
 fn the_settings_are_read_strictly() {
     let read = |text: &str| serde_json::from_str::<RewardSet>(text).map_err(|e| e.to_string());
     let set = read(r#"{ "weights": { "ndcg": 1, "language": 0.5 }, "k": 5 }"#).unwrap();
-    assert_eq!(set, RewardSet { k: 5, ..only(&[(RewardName::Ndcg, 1.0), (RewardName::Language, 0.5)]) });
+    assert_eq!(
+        set,
+        RewardSet { k: 5, ..only(&[(RewardName::Ndcg, 1.0), (RewardName::Language, 0.5)]) }
+    );
     assert!(set.needs_search() && !set.needs_raw_search() && !set.needs_reranker());
     assert!(RewardSet::default().needs_raw_search());
     assert!(!only(&[(RewardName::Language, 1.0)]).needs_search());

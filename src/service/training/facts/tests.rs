@@ -119,7 +119,8 @@ fn another_language_or_script_is_seen() {
 fn what_the_parser_cannot_read_is_malformed() {
     let cut = Written { is_stopped: false, ..written("云帆CRM的价格") };
     assert_eq!(chinese().facts(&cut, Found::default()), Facts::malformed());
-    for text in ["", " \n", "？？", "<think>它是", "<|im_start|>云帆CRM", "云帆云帆云帆云帆"] {
+    for text in ["", " \n", "？？", "<think>它是", "<|im_start|>云帆CRM", "云帆云帆云帆云帆"]
+    {
         assert_eq!(chinese().read(&written(text)), None, "{text}");
         assert_eq!(facts(&chinese(), text), Facts::malformed(), "{text}");
     }

@@ -33,8 +33,13 @@ fn the_best_goes_against_the_worst_while_the_margin_holds() {
 
 #[test]
 fn equal_rewards_are_told_apart_by_length() {
-    let found = candidates(&[("long best", 1.0), ("best", 1.0), ("a far longer worst", 0.0),
-        ("worst", 0.0), ("x", 0.0)]);
+    let found = candidates(&[
+        ("long best", 1.0),
+        ("best", 1.0),
+        ("a far longer worst", 0.0),
+        ("worst", 0.0),
+        ("x", 0.0),
+    ]);
     assert_eq!(pairs(&found, &options()), [(1, 3), (0, 4)]);
 }
 
@@ -72,7 +77,10 @@ fn settings_without_a_meaning_are_refused() {
     let cases = [
         (MineOptions { min_margin: 0.0, ..options() }, "min_margin is 0;"),
         (MineOptions { judged_margin: -1.0, ..options() }, "judged_margin is -1;"),
-        (MineOptions { min_chosen_reward: Some(f64::NAN), ..options() }, "min_chosen_reward is NaN"),
+        (
+            MineOptions { min_chosen_reward: Some(f64::NAN), ..options() },
+            "min_chosen_reward is NaN",
+        ),
         (MineOptions { max_pairs: 0, ..options() }, "max_pairs is 0;"),
         (MineOptions { max_judged: 0, ..options() }, "max_judged is 0;"),
     ];
@@ -95,7 +103,9 @@ fn read_back(records: &[impl Serialize], task: Task) -> Rows {
 }
 
 fn prompt() -> Prompt {
-    Prompt::Rewrite { history: vec!["云帆CRM怎么用？".to_owned()], query: "它多少钱？".to_owned() }
+    Prompt::Rewrite {
+        history: vec!["云帆CRM怎么用？".to_owned()], query: "它多少钱？".to_owned()
+    }
 }
 
 #[test]
