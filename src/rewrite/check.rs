@@ -2,7 +2,7 @@
 //! guarantee is refused, and the person's own words are used.
 
 use super::conversation::{Conversation, Edit, Span};
-use super::evidence::{lost_content, trace};
+use super::evidence::{Addition, lost_content, trace};
 use super::text::{Protected, ProtectedKind, normalise, protected};
 
 mod clean;
@@ -86,18 +86,13 @@ pub fn check(
     edits: &[Edit],
 ) -> Result<(), Violation> {
     let query = &conversation.query;
-    if !standalone.chars().any(char::is_alphanumeric) && standalone != query
-        || standalone.trim().is_empty()
-    {
-        return Err(Violation::Empty);
-    }
-    check_length(query, standalone)?;
+    check_size(query, standalone)?;
     if standalone == query {
         return Ok(());
     }
     form::check(query, standalone)?;
-    for item in protected(query, &conversation.glossary) {
-        check_kept(&item, standalone, edits)?;
+    if let Some(lost) = lost_pieces(conversation, standalone, edits).into_iter().next() {
+        return Err(lost_piece(lost));
     }
     let additions = trace(conversation, standalone, edits);
     language::check(conversation, standalone, edits, &additions)?;
@@ -117,6 +112,38 @@ pub fn check_form(query: &str, standalone: &str) -> Result<(), Violation> {
     form::check(query, standalone)
 }
 
+/// Checks only the language and the script; `additions` are those that [`trace`] gives.
+pub fn check_language(
+    conversation: &Conversation,
+    standalone: &str,
+    edits: &[Edit],
+    additions: &[Addition],
+) -> Result<(), Violation> {
+    language::check(conversation, standalone, edits, additions)
+}
+
+/// The protected pieces of the query that `standalone` neither keeps nor replaces by an edit, in
+/// order of appearance.
+pub fn lost_pieces(
+    conversation: &Conversation,
+    standalone: &str,
+    edits: &[Edit],
+) -> Vec<Protected> {
+    let mut pieces = protected(&conversation.query, &conversation.glossary);
+    pieces.retain(|item| !is_kept(item, standalone) && !is_replaced(item, standalone, edits));
+    pieces
+}
+
+/// Checks only that there are words, and not too many of them.
+pub fn check_size(query: &str, standalone: &str) -> Result<(), Violation> {
+    if !standalone.chars().any(char::is_alphanumeric) && standalone != query
+        || standalone.trim().is_empty()
+    {
+        return Err(Violation::Empty);
+    }
+    check_length(query, standalone)
+}
+
 fn check_length(query: &str, standalone: &str) -> Result<(), Violation> {
     let length = standalone.chars().count();
     let room = LARGEST_GROWTH * (query.chars().count() + ROOM_CHARS);
@@ -124,19 +151,16 @@ fn check_length(query: &str, standalone: &str) -> Result<(), Violation> {
     if fits { Ok(()) } else { Err(Violation::TooLong) }
 }
 
-fn check_kept(item: &Protected, standalone: &str, edits: &[Edit]) -> Result<(), Violation> {
-    if is_kept(item, standalone) || is_replaced(item, standalone, edits) {
-        return Ok(());
-    }
-    let text = item.span.text.clone();
-    Err(match item.kind {
+fn lost_piece(item: Protected) -> Violation {
+    let text = item.span.text;
+    match item.kind {
         ProtectedKind::Quote => Violation::LostQuote(text),
         ProtectedKind::Number => Violation::LostNumber(text),
         ProtectedKind::Code => Violation::LostCode(text),
         ProtectedKind::Url => Violation::LostUrl(text),
         ProtectedKind::FileName => Violation::LostFileName(text),
         ProtectedKind::Term => Violation::LostTerm(text),
-    })
+    }
 }
 
 /// Whether a protected piece stands in `standalone` as it is: not as a part of a longer

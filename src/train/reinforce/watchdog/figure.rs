@@ -8,7 +8,6 @@ use crate::train::reinforce::health::Health;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
-    /// First, as everything else is worth little without it.
     ScorerFailures,
     Kl,
     Entropy,
@@ -23,7 +22,8 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// Where several trip at once, the first is told.
+    /// Where several trip at once, the first is told: what says most about the cause. Without
+    /// scores no other figure means much.
     pub const ALL: [Self; 11] = [
         Self::ScorerFailures,
         Self::Kl,
