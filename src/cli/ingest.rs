@@ -31,15 +31,8 @@ pub struct IngestArgs {
 
 pub async fn run(config: Config, global: &Global, args: IngestArgs) -> Result<()> {
     let tenant = global.tenant()?;
-    let documents = read_all(&args.paths)?;
-    if documents.is_empty() {
-        return Err(Error::invalid("nothing_to_ingest", "no file of a known kind was found"));
-    }
-    let n_documents = documents.len();
-    with_app(config, async |app| {
-        let services = &app.services;
-        services.put_collection(&tenant, &args.collection, None).await?;
-        hand_over(services, &tenant, &args.collection, documents).await
+    let n_documents = with_app(config, async |app| {
+        ingest(&app.services, &tenant, &args.collection, &args.paths).await
     })
     .await?;
     let done = serde_json::json!({"collection": args.collection, "documents": n_documents});
@@ -47,6 +40,26 @@ pub async fn run(config: Config, global: &Global, args: IngestArgs) -> Result<()
         return output::line(&done.to_string());
     }
     output::line(&format!("{n_documents} documents are in `{}`", args.collection))
+}
+
+/// Puts the documents of files and folders into a collection, and waits. Returns how many.
+///
+/// # Errors
+/// `nothing_to_ingest`, and those of reading and of the tasks.
+pub(super) async fn ingest(
+    services: &Services,
+    tenant: &TenantId,
+    collection: &str,
+    paths: &[PathBuf],
+) -> Result<usize> {
+    let documents = read_all(paths)?;
+    if documents.is_empty() {
+        return Err(Error::invalid("nothing_to_ingest", "no file of a known kind was found"));
+    }
+    let n_documents = documents.len();
+    services.put_collection(tenant, collection, None).await?;
+    hand_over(services, tenant, collection, documents).await?;
+    Ok(n_documents)
 }
 
 /// Accepts everything first, so that an interrupted run goes on by itself at the next start,

@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod collection;
 mod demo;
 mod doctor;
 mod fisher;
@@ -147,7 +148,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Keys(role) => keys::run(&config, global, role).await,
         Role::Audit(args) => audit::run(&config, global, args).await,
         Role::Models(role) => models::run(&config, global, role).await,
-        Role::Train(args) => train::run(global, *args).await,
+        Role::Train(args) => train::run(config, global, *args).await,
         Role::Fisher(args) => fisher::run(global, args).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),

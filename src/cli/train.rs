@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::collection::Collection;
 use super::{Global, output};
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::qwen::AdapterOptions;
 use crate::service::training::{self, DryRun, TrainOutcome, TrainRequest};
@@ -29,6 +31,10 @@ pub enum MethodName {
     Kto,
     /// Contrastive training of an embedder (InfoNCE).
     Infonce,
+    /// By reward: answers to one prompt are compared by what they find.
+    Grpo,
+    /// By reward, with an estimate of what each token leads to.
+    Ppo,
 }
 
 #[derive(Debug, Args)]
@@ -46,12 +52,19 @@ pub struct TrainArgs {
     /// Rows of earlier training, mixed in by remember.replay_share.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     old_data: Vec<PathBuf>,
+    /// Search rewrites in this collection of the data directory (grpo, ppo).
+    #[arg(long, value_name = "NAME", conflicts_with = "corpus")]
+    pub(super) collection: Option<String>,
+    /// Search rewrites in these documents, as `ingest` takes them; their index goes below --out
+    /// (grpo, ppo).
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub(super) corpus: Vec<PathBuf>,
     /// A Fisher file of earlier training, for remember.ewc_lambda.
     #[arg(long, value_name = "FILE")]
     fisher: Option<PathBuf>,
     /// Where checkpoints, logs and results go.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// Settings of the run as TOML.
     #[arg(long, value_name = "FILE")]
     options: Option<PathBuf>,
@@ -87,11 +100,26 @@ pub struct TrainArgs {
     keep_uncovered: bool,
 }
 
-pub async fn run(global: &Global, args: TrainArgs) -> Result<()> {
+pub async fn run(config: Config, global: &Global, args: TrainArgs) -> Result<()> {
     let request = request(&args)?;
+    if !request.method.is_by_reward() {
+        return train(global, request, args.dry_run).await;
+    }
+    if args.corpus.is_empty() && args.collection.is_none() {
+        return train(global, request, args.dry_run).await;
+    }
+    let collection = Collection::of(&args, config, global)?;
+    collection
+        .with(async |searched| {
+            let request = TrainRequest { collection: Some(searched), ..request };
+            train(global, request, args.dry_run).await
+        })
+        .await
+}
+
+async fn train(global: &Global, request: TrainRequest, is_dry: bool) -> Result<()> {
     let cancel = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&cancel);
-    let is_dry = args.dry_run;
     if !is_dry {
         tokio::spawn(async move {
             if tokio::signal::ctrl_c().await.is_ok() {
@@ -148,6 +176,8 @@ fn request(args: &TrainArgs) -> Result<TrainRequest> {
         MethodName::Dpo => Method::Dpo,
         MethodName::Kto => Method::Kto,
         MethodName::Infonce => Method::Infonce,
+        MethodName::Grpo => Method::Grpo,
+        MethodName::Ppo => Method::Ppo,
     };
     Ok(TrainRequest {
         method,
@@ -155,6 +185,7 @@ fn request(args: &TrainArgs) -> Result<TrainRequest> {
         data: args.data.clone(),
         validation: args.validation.clone(),
         old_data: args.old_data.clone(),
+        collection: None,
         fisher: args.fisher.clone(),
         out: args.out.clone(),
         options,
@@ -255,8 +286,12 @@ fn show_outcome(global: &Global, outcome: &TrainOutcome) -> Result<()> {
 }
 
 /// # Errors
-/// `train_cancelled`, so that what follows such a run in a script does not go on.
+/// `train_collapsed` and `train_cancelled`, so that what follows such a run in a script does not go on.
 fn ended(outcome: &TrainOutcome) -> Result<()> {
+    if let Some(reason) = &outcome.report.tripped {
+        let message = format!("{reason} The weights of step {} were written.", outcome.step);
+        return Err(Error::new(Kind::Conflict, "train_collapsed", message));
+    }
     if !outcome.report.cancelled {
         return Ok(());
     }

@@ -123,6 +123,10 @@ impl Services {
         &self.retriever.store
     }
 
+    fn retriever(&self) -> &Retriever {
+        &self.retriever
+    }
+
     /// Where calls are noted.
     pub fn journal(&self) -> &Journal {
         &self.journal

@@ -5,7 +5,8 @@
 //! - [`data`]: files -> rows, every one of them used or reported.
 //! - [`sequence`]: rows as tokens, packed.
 //! - [`policy`]: the model, what of it is trained, and its reference.
-//! - [`objective`]: what a method is to the loop; [`sft`], [`preference`], [`contrastive`].
+//! - [`objective`]: what a method is to the loop; [`sft`], [`preference`], [`contrastive`],
+//!   [`reinforce`] with its [`reward`]s.
 //! - [`run`]: the loop. [`batches`], [`schedule`], [`optimizer`], [`guard`] serve it.
 //! - [`ewc`], [`remember`]: what holds a model to what it could before.
 //! - [`checkpoint`], [`eventlog`], [`export`]: what a run writes.
@@ -24,8 +25,10 @@ pub mod optimizer;
 pub mod options;
 pub mod policy;
 pub mod preference;
+pub mod reinforce;
 pub mod remember;
 pub mod replay;
+pub mod reward;
 pub mod run;
 pub mod schedule;
 pub mod sequence;

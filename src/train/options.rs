@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::contrastive::{ContrastiveOptions, MiningOptions};
 use super::guard::{GuardSettings, Method as GuardMethod};
 use super::preference::{KtoOptions, PreferenceOptions};
+use super::reinforce::{GrpoOptions, PpoOptions, WatchdogSettings};
+use super::reward::RewardSet;
 use super::schedule::{Decay, WarmUp};
 use crate::error::{Error, Result};
 use crate::model::qwen::AdapterOptions;
@@ -21,6 +23,10 @@ pub enum Method {
     Kto,
     /// Contrastive training of an embedder.
     Infonce,
+    /// Reward training that compares answers to one prompt.
+    Grpo,
+    /// Reward training with an estimate of what each token leads to.
+    Ppo,
 }
 
 impl Method {
@@ -30,7 +36,14 @@ impl Method {
             Self::Dpo => "dpo",
             Self::Kto => "kto",
             Self::Infonce => "infonce",
+            Self::Grpo => "grpo",
+            Self::Ppo => "ppo",
         }
+    }
+
+    /// Whether a judge says what answers are worth.
+    pub fn is_by_reward(self) -> bool {
+        matches!(self, Self::Grpo | Self::Ppo)
     }
 
     /// The rate that the peers take for all weights; adapters take ten times as much (Schulman et
@@ -38,7 +51,8 @@ impl Method {
     fn learning_rate(self) -> f64 {
         match self {
             Self::Sft | Self::Infonce => 2e-5,
-            Self::Dpo | Self::Kto => 1e-6,
+            Self::Dpo | Self::Kto | Self::Grpo => 1e-6,
+            Self::Ppo => 3e-6,
         }
     }
 
@@ -47,6 +61,7 @@ impl Method {
             Self::Sft => GuardMethod::Supervised,
             Self::Dpo | Self::Kto => GuardMethod::Preference,
             Self::Infonce => GuardMethod::Contrastive,
+            Self::Grpo | Self::Ppo => GuardMethod::Reinforcement,
         }
     }
 }
@@ -101,6 +116,12 @@ pub struct TrainOptions {
     pub n_negatives: usize,
     /// Hard negatives mined with the model itself before training.
     pub mining: Option<MiningOptions>,
+    pub grpo: GrpoOptions,
+    pub ppo: PpoOptions,
+    /// What an answer is worth (grpo, ppo).
+    pub rewards: RewardSet,
+    /// When a run by reward is ended.
+    pub watchdog: WatchdogSettings,
     pub guard: GuardSettings,
     pub remember: RememberOptions,
 }
@@ -149,6 +170,10 @@ impl Default for TrainOptions {
             infonce: ContrastiveOptions::default(),
             n_negatives: 8,
             mining: None,
+            grpo: GrpoOptions::default(),
+            ppo: PpoOptions::default(),
+            rewards: RewardSet::default(),
+            watchdog: WatchdogSettings::default(),
             guard: GuardSettings::default(),
             remember: RememberOptions::default(),
         }
@@ -175,11 +200,17 @@ impl TrainOptions {
                 format!("lora.dropout is {dropout}, but only sft trains with dropout; set it to 0"),
             ));
         }
+        if method.is_by_reward() {
+            self.rewards.validate()?;
+            self.watchdog.validate()?;
+        }
         match method {
             Method::Sft => Ok(()),
             Method::Dpo => self.dpo.validate(),
             Method::Kto => self.kto.validate(),
             Method::Infonce => self.infonce.validate(),
+            Method::Grpo => self.grpo.validate(),
+            Method::Ppo => self.ppo.validate(),
         }
     }
 

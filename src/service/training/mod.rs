@@ -1,15 +1,20 @@
 //! Training from files to weights: reads and tokenises the data as the model is served, runs the
 //! method's objective, and writes what others load. Blocking; nothing of a server is needed.
 
+mod collection;
+mod facts;
 mod fisher;
+mod judge;
 mod prepare;
 mod report;
+mod reward;
 mod run;
 mod tokens;
 mod write;
 
 use std::path::PathBuf;
 
+pub use collection::SearchedCollection;
 pub use fisher::{FisherRequest, fisher};
 pub use prepare::{Prepared, prepare};
 pub use report::{DryRun, Lengths};
@@ -29,6 +34,8 @@ pub struct TrainRequest {
     pub validation: Vec<PathBuf>,
     /// Rows of earlier training, for replay.
     pub old_data: Vec<PathBuf>,
+    /// Where rewrites are searched with, for methods by reward.
+    pub collection: Option<SearchedCollection>,
     /// A Fisher file, for EWC.
     pub fisher: Option<PathBuf>,
     /// The run's folder.

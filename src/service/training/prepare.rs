@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::TrainRequest;
 use super::report::{DryRun, Lengths};
 use super::tokens::{Sequences, Texts};
+use super::{SearchedCollection, TrainRequest, reward};
 use crate::error::{Error, Result};
 use crate::model::{ModelFolder, TextKind, files};
 use crate::train::batches::Batches;
@@ -20,7 +20,7 @@ use crate::train::sft::{Sft, SftRow};
 /// Longest sequence where neither the settings nor the model's window say less.
 const MAX_TOKENS: usize = 1_024;
 /// Samples that a dry run shows.
-const N_SAMPLES: usize = 3;
+pub(super) const N_SAMPLES: usize = 3;
 
 /// A run before its first step.
 pub struct Prepared {
@@ -34,10 +34,10 @@ pub struct Prepared {
 }
 
 /// Rows on both sides, and what became of the files.
-struct Sides {
-    train: Rows,
-    validation: Rows,
-    old: Rows,
+pub(super) struct Sides {
+    pub train: Rows,
+    pub validation: Rows,
+    pub old: Rows,
     report: ReadReport,
 }
 
@@ -71,14 +71,27 @@ pub fn prepare(request: &TrainRequest) -> Result<Prepared> {
         Method::Infonce => {
             let objective;
             (objective, n_new) = passages(request, &folder, sides, max_tokens, &mut dry_run)?;
-            (objective, true, "eval_ndcg@10")
+            (objective, true, "eval_ndcg@10".to_owned())
         }
-        _ => (answers(request, &folder, sides, max_tokens, &mut dry_run)?, false, "eval_loss"),
+        Method::Grpo | Method::Ppo => {
+            let objective;
+            (objective, n_new) =
+                reward::prompts(request, &folder, sides, max_tokens, &mut dry_run)?;
+            let metric = match &request.collection {
+                Some(_) => format!("eval_ndcg@{}", request.options.rewards.k),
+                None => "eval_reward".to_owned(),
+            };
+            (objective, true, metric)
+        }
+        _ => {
+            let objective = answers(request, &folder, sides, max_tokens, &mut dry_run)?;
+            (objective, false, "eval_loss".to_owned())
+        }
     };
     dry_run.lengths = Lengths::of(objective.lengths());
     let batches = Batches::plan(&*objective, n_new, &request.options, request.method)?;
     dry_run.steps_per_epoch = batches.per_epoch();
-    let best_by = BestBy { metric: metric.to_owned(), greater_is_better };
+    let best_by = BestBy { metric, greater_is_better };
     let inputs_sha256 = inputs_sha256(request, &folder, &dry_run)?;
     Ok(Prepared { objective, dry_run, best_by, n_new, inputs_sha256 })
 }
@@ -88,7 +101,9 @@ fn inputs_sha256(request: &TrainRequest, folder: &ModelFolder, dry_run: &DryRun)
         Some(path) => files::sha256(&fs_err::read(path)?),
         None => String::new(),
     };
-    let parts = [files::fingerprint(folder)?, dry_run.data_sha256.clone(), fisher];
+    let searched = request.collection.as_ref().map(SearchedCollection::fingerprint);
+    let searched = searched.unwrap_or_default();
+    let parts = [files::fingerprint(folder)?, dry_run.data_sha256.clone(), fisher, searched];
     Ok(files::sha256(parts.join(" ").as_bytes()))
 }
 
@@ -98,6 +113,7 @@ fn read(request: &TrainRequest) -> Result<Sides> {
         Method::Dpo => Task::Preference,
         Method::Kto => Task::Kto,
         Method::Infonce => Task::Contrastive,
+        Method::Grpo | Method::Ppo => Task::Reward,
     };
     let read = |files: &[PathBuf]| data::read(files, task, &request.read);
     let Dataset { rows, mut report } = read(&request.data)?;

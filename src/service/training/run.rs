@@ -7,10 +7,11 @@ use super::prepare::prepare;
 use super::report::DryRun;
 use super::{TrainRequest, write};
 use crate::error::{Error, Kind, Result};
-use crate::model::{ModelFolder, device};
+use crate::model::{ModelFolder, device, tensor_file};
 use crate::train::checkpoint::{Checkpoint, CheckpointFolder};
 use crate::train::options::Method;
 use crate::train::policy::Policy;
+use crate::train::reinforce::ValueHead;
 use crate::train::remember::Remember;
 use crate::train::run::{self, RunReport, RunSettings};
 
@@ -57,7 +58,12 @@ pub fn train(request: &TrainRequest, cancel: &AtomicBool) -> Result<TrainOutcome
         return Ok(outcome);
     }
     let checkpoints = CheckpointFolder::open(&request.out)?;
-    if let Some(best) = checkpoints.best(&settings.best_by)? {
+    let mut best = checkpoints.best(&settings.best_by)?;
+    if best.is_none() && outcome.report.tripped.is_some() {
+        // What came after the newest checkpoint is what tripped.
+        best = checkpoints.latest()?.checkpoint;
+    }
+    if let Some(best) = best {
         // Opened whole: what is restored is what was hashed.
         run::restore_weights(&policy, &Checkpoint::open(best.dir())?)?;
         outcome.step = best.step();
@@ -136,10 +142,16 @@ fn policy(request: &TrainRequest, folder: &ModelFolder) -> Result<(Policy, bool)
     let needs_reference = match request.method {
         Method::Sft | Method::Infonce => false,
         Method::Dpo => !options.dpo.is_reference_free(),
-        Method::Kto => true,
+        Method::Kto | Method::Ppo => true,
+        Method::Grpo => options.grpo.needs_reference(),
     };
     if needs_reference && lora.is_none() {
         policy.set_reference(load()?);
+    }
+    if request.method == Method::Ppo {
+        let path = folder.path(write::VALUE_HEAD);
+        let saved = path.exists().then(|| tensor_file::load_cpu(&path)).transpose()?;
+        policy.train_also(ValueHead::parameters(&policy, saved.as_ref())?);
     }
     Ok((policy, is_embedder))
 }

@@ -50,7 +50,11 @@ impl Sequences {
         Ok(sequence)
     }
 
-    fn prompt(&self, prompt: &Prompt, n_answer: usize) -> Result<Vec<u32>> {
+    /// The prompt alone, with room for an answer of `n_answer` tokens.
+    ///
+    /// # Errors
+    /// `model_template` when the model's folder has no template that takes it.
+    pub fn prompt(&self, prompt: &Prompt, n_answer: usize) -> Result<Vec<u32>> {
         match prompt {
             Prompt::Text(text) => self.tokenizer.encode(text),
             Prompt::Chat(turns) => {
@@ -79,7 +83,7 @@ impl Sequences {
 }
 
 /// A history without roles: the turn before the query was the assistant's, and so on in turns.
-fn conversation(history: &[String], query: &str) -> Conversation {
+pub fn conversation(history: &[String], query: &str) -> Conversation {
     let roles = [Role::Assistant, Role::User].into_iter().cycle();
     let mut turns: Vec<Turn> = history
         .iter()

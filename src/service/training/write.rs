@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 
 use super::TrainRequest;
 use crate::error::Result;
-use crate::model::ModelFolder;
+use crate::model::{ModelFolder, tensor_file};
 use crate::train::export::{
     self, Adapter, AdapterModule, AdapterTask, EmbedderOptions, WeightOptions,
 };
 use crate::train::policy::Policy;
+use crate::train::reinforce::ValueHead;
 
 /// The whole model, adapters merged, and the adapter alone.
 pub(super) const MODEL: &str = "model";
 pub(super) const ADAPTER: &str = "adapter";
+/// Beside the model's weights, where one was trained.
+pub(super) const VALUE_HEAD: &str = "value_head.safetensors";
 
 /// Writes `<out>/model`, a Hugging Face folder or a sentence-transformers one, and `<out>/adapter`,
 /// PEFT's form, where an adapter was trained. What a run that was resumed has written before is
@@ -52,13 +55,19 @@ pub fn results(
     let parameters = policy.model.parameters()?;
     let tensors: Vec<_> =
         parameters.into_iter().map(|parameter| (parameter.name, parameter.tensor)).collect();
+    let of_head = policy.trained.iter().filter(|it| ValueHead::NAMES.contains(&it.name.as_str()));
+    let value_head: Vec<_> = of_head.map(|it| (it.name.clone(), it.tensor.clone())).collect();
     let weights = WeightOptions { dtype: source.dtype()?, ..WeightOptions::default() };
     written.push(replace(&request.out, MODEL, |target| {
         if is_embedder {
             let options = EmbedderOptions { weights, ..EmbedderOptions::default() };
             export::write_embedder(target, source, &tensors, &options)
         } else {
-            export::write_model(target, source, &tensors, &weights)
+            let written = export::write_model(target, source, &tensors, &weights)?;
+            if !value_head.is_empty() {
+                tensor_file::save(&written.join(VALUE_HEAD), &value_head, &Default::default())?;
+            }
+            Ok(written)
         }
     })?);
     policy.model.set_merged(false)?;

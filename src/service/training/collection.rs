@@ -1,0 +1,124 @@
+//! The collection that rewrites are searched in while a model learns by reward: the same search
+//! that answers questions, called from a thread that trains.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::error::{Kind, Result};
+use crate::retrieve::{Retriever, Scope};
+use crate::service::Services;
+use crate::store::TenantId;
+use crate::store::corpus::ChunkRow;
+
+/// Texts whose results are remembered.
+const MAX_REMEMBERED: usize = 50_000;
+
+/// A collection of documents, open for searching.
+#[derive(Clone)]
+pub struct SearchedCollection {
+    retriever: Retriever,
+    scope: Scope,
+    runtime: Handle,
+}
+
+impl SearchedCollection {
+    /// Opens a tenant's collection. To be called on the runtime that serves it.
+    ///
+    /// # Errors
+    /// `collection_not_found`.
+    pub async fn open(services: &Arc<Services>, tenant: &TenantId, name: &str) -> Result<Self> {
+        let collection = services.store().get_collection(tenant, name).await?;
+        let scope = Scope { tenant: tenant.clone(), collection, filter: None };
+        Ok(Self { retriever: services.retriever().clone(), scope, runtime: Handle::current() })
+    }
+
+    /// Whether the collection has a document.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn has(&self, id: &str) -> Result<bool> {
+        let (tenant, name) = (&self.scope.tenant, &self.scope.collection.name);
+        let found = self.retriever.store.get_document(tenant, name, id);
+        match self.runtime.block_on(found) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What identifies the collection's contents and how it is searched.
+    pub fn fingerprint(&self) -> String {
+        let Scope { tenant, collection, .. } = &self.scope;
+        let weights = self.retriever.weights;
+        format!(
+            "{} {} {} {weights:?}",
+            tenant.as_str(),
+            collection.name,
+            self.retriever.encoder.id()
+        )
+    }
+}
+
+impl fmt::Debug for SearchedCollection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SearchedCollection({})", self.scope.collection.name)
+    }
+}
+
+/// Searches with many texts, each once.
+pub struct Searches {
+    collection: SearchedCollection,
+    depth: usize,
+    chunks: HashMap<i64, ChunkRow>,
+    found: HashMap<String, Arc<[String]>>,
+}
+
+impl Searches {
+    /// Searches that look `depth` results deep.
+    pub fn new(collection: SearchedCollection, depth: usize) -> Self {
+        Self { collection, depth, chunks: HashMap::new(), found: HashMap::new() }
+    }
+
+    /// The ids of the documents that each text finds, best first.
+    ///
+    /// # Errors
+    /// Those of the search.
+    pub fn documents(&mut self, texts: &[&str]) -> Result<Vec<Arc<[String]>>> {
+        let mut unknown: Vec<String> = texts
+            .iter()
+            .filter(|text| !self.found.contains_key(**text))
+            .map(|text| (*text).to_owned())
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if self.found.len() + unknown.len() > MAX_REMEMBERED {
+            self.found.clear();
+            return self.documents_anew(texts);
+        }
+        self.look_up(unknown)?;
+        Ok(texts.iter().map(|text| self.found.get(*text).cloned().unwrap_or_default()).collect())
+    }
+
+    fn documents_anew(&mut self, texts: &[&str]) -> Result<Vec<Arc<[String]>>> {
+        let mut all: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        all.sort_unstable();
+        all.dedup();
+        self.look_up(all)?;
+        Ok(texts.iter().map(|text| self.found.get(*text).cloned().unwrap_or_default()).collect())
+    }
+
+    fn look_up(&mut self, texts: Vec<String>) -> Result<()> {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let SearchedCollection { retriever, scope, runtime } = &self.collection;
+        let searched = retriever.documents(scope, &texts, self.depth, &mut self.chunks);
+        let found = runtime.block_on(searched)?;
+        let found = found.into_iter().map(|documents| -> Arc<[String]> { documents.into() });
+        self.found.extend(texts.into_iter().zip(found));
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! The judge of training by reward: reads an answer as the server would, searches with it, and
+//! asks the rewards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::collection::Searches;
+use super::facts::{Found, Subject, Written};
+use crate::error::Result;
+use crate::model::ChatTokenizer;
+use crate::rewrite::conversation::Conversation;
+use crate::train::data;
+use crate::train::objective::Metrics;
+use crate::train::reinforce::judge::{Asked, Judge, Judgement};
+use crate::train::reward::{Facts, Ranks, Reading, RewardSet, Scored, ndcg};
+
+/// Judges rewrites of given questions.
+pub struct RetrievalJudge {
+    rewards: RewardSet,
+    tokenizer: Arc<ChatTokenizer>,
+    /// None where no reward asks for a search.
+    searches: Option<Searches>,
+    train: Vec<Case>,
+    validation: Vec<Case>,
+}
+
+/// A question to be rewritten.
+struct Case {
+    query: String,
+    /// History and query, one turn a line.
+    evidence: String,
+    relevant: Vec<String>,
+    n_query_tokens: usize,
+    subject: Subject,
+}
+
+/// What was read out of an answer.
+struct Read<'a> {
+    case: &'a Case,
+    written: String,
+    n_tokens: usize,
+    stopped: bool,
+    /// What it is searched with; none where it holds no question.
+    text: Option<String>,
+}
+
+impl RetrievalJudge {
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn new(
+        rewards: RewardSet,
+        tokenizer: Arc<ChatTokenizer>,
+        searches: Option<Searches>,
+        train: Vec<(data::Asked, Conversation)>,
+        validation: Vec<(data::Asked, Conversation)>,
+    ) -> Result<Self> {
+        let cases = |rows: Vec<(data::Asked, Conversation)>| -> Result<Vec<Case>> {
+            rows.into_iter()
+                .map(|(row, conversation)| case(row, conversation, &tokenizer))
+                .collect()
+        };
+        let (train, validation) = (cases(train)?, cases(validation)?);
+        Ok(Self { rewards, tokenizer, searches, train, validation })
+    }
+
+    /// The ranks of what answers, by searching with each text; `Failed` where the search broke.
+    fn ranks(&mut self, wanted: &[Option<(&str, &[String])>]) -> Vec<Reading<Ranks>> {
+        let Some(searches) = &mut self.searches else {
+            return wanted.iter().map(|_| Reading::NotAsked).collect();
+        };
+        let texts: Vec<&str> = wanted.iter().flatten().map(|(text, _)| *text).collect();
+        let found = match searches.documents(&texts) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(error = %error, "a search failed: its answers are left out");
+                return wanted
+                    .iter()
+                    .map(|it| if it.is_some() { Reading::Failed } else { Reading::NotAsked })
+                    .collect();
+            }
+        };
+        let mut found = found.into_iter();
+        let of = |wanted: &Option<(&str, &[String])>| match wanted {
+            None => Reading::NotAsked,
+            Some((_, relevant)) => match found.next() {
+                Some(documents) => Reading::Known(Ranks::among(&documents, relevant)),
+                None => Reading::Failed,
+            },
+        };
+        wanted.iter().map(of).collect()
+    }
+}
+
+fn case(row: data::Asked, conversation: Conversation, tokenizer: &ChatTokenizer) -> Result<Case> {
+    let turns = row.history.iter().map(String::as_str).chain([row.query.as_str()]);
+    Ok(Case {
+        evidence: turns.collect::<Vec<_>>().join("\n"),
+        n_query_tokens: tokenizer.encode(&row.query)?.len(),
+        subject: Subject::new(conversation, row.is_complete),
+        query: row.query,
+        relevant: row.relevant,
+    })
+}
+
+impl Judge for RetrievalJudge {
+    fn weights(&self) -> BTreeMap<&'static str, f64> {
+        self.rewards.weights.iter().map(|(name, weight)| (name.name(), *weight)).collect()
+    }
+
+    fn evidence(&self, row: usize) -> &str {
+        &self.train[row].evidence
+    }
+
+    fn judge(&mut self, answers: &[Asked<'_>]) -> Result<Vec<Judgement>> {
+        // Taken out while the searches, which change what they remember, are asked.
+        let (train, validation) =
+            (std::mem::take(&mut self.train), std::mem::take(&mut self.validation));
+        let judged = self.judge_cases(&train, &validation, answers);
+        (self.train, self.validation) = (train, validation);
+        judged
+    }
+}
+
+impl RetrievalJudge {
+    fn judge_cases(
+        &mut self,
+        train: &[Case],
+        validation: &[Case],
+        answers: &[Asked<'_>],
+    ) -> Result<Vec<Judgement>> {
+        let mut read = Vec::with_capacity(answers.len());
+        for answer in answers {
+            let cases = if answer.is_validation { validation } else { train };
+            read.push(self.read(&cases[answer.row], answer)?);
+        }
+        let wanted: Vec<Option<(&str, &[String])>> = read
+            .iter()
+            .map(|it| {
+                let text = it.text.as_deref().filter(|_| !it.case.relevant.is_empty());
+                text.map(|text| (text, it.case.relevant.as_slice()))
+            })
+            .collect();
+        let gold = self.ranks(&wanted);
+        let wanted: Vec<Option<(&str, &[String])>> = read
+            .iter()
+            .map(|it| (it.case.query.as_str(), it.case.relevant.as_slice()))
+            .map(|(query, relevant)| (!relevant.is_empty()).then_some((query, relevant)))
+            .collect();
+        let raw = self.ranks(&wanted);
+        let ranked = gold.into_iter().zip(raw);
+        Ok(read.iter().zip(ranked).map(|(it, (gold, raw))| self.judgement(it, gold, raw)).collect())
+    }
+
+    fn read<'a>(&self, case: &'a Case, answer: &Asked<'_>) -> Result<Read<'a>> {
+        let written = self.tokenizer.decode(answer.tokens)?;
+        let (stopped, n_tokens) = (answer.stopped, answer.tokens.len());
+        let mut read = Read { case, written, n_tokens, stopped, text: None };
+        read.text = case.subject.read(&read.written());
+        Ok(read)
+    }
+
+    fn judgement(&self, it: &Read<'_>, gold: Reading<Ranks>, raw: Reading<Ranks>) -> Judgement {
+        let mut measures = Metrics::new();
+        if let Reading::Known(raw) = &raw {
+            let k = self.rewards.k;
+            let of = |ranks: &Ranks| {
+                let gold = Reading::Known(ranks.clone());
+                ndcg(&Facts { gold, ..Facts::default() }, k).value().unwrap_or_default()
+            };
+            // An answer without a question finds nothing.
+            let own = if let Reading::Known(gold) = &gold { of(gold) } else { 0.0 };
+            measures.insert(format!("ndcg@{k}"), own);
+            measures.insert(format!("raw_ndcg@{k}"), of(raw));
+            measures.insert("regret".into(), f64::from(u8::from(own < of(raw))));
+        }
+        let found = Found { gold, raw, reranker: Reading::NotAsked };
+        let facts = it.case.subject.facts(&it.written(), found);
+        measures.insert("unchanged".into(), f64::from(u8::from(facts.is_unchanged)));
+        let Scored { total, each, failed } = self.rewards.score(&facts);
+        Judgement { text: it.text.clone().unwrap_or_default(), total, each, failed, measures }
+    }
+}
+
+impl Read<'_> {
+    fn written(&self) -> Written<'_> {
+        Written {
+            text: &self.written,
+            is_stopped: self.stopped,
+            n_tokens: self.n_tokens,
+            n_query_tokens: self.case.n_query_tokens,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Rows of questions as the prompts of a method by reward, with their judge.
+
+use std::sync::Arc;
+
+use super::TrainRequest;
+use super::collection::Searches;
+use super::judge::RetrievalJudge;
+use super::prepare::{N_SAMPLES, Sides};
+use super::report::DryRun;
+use super::tokens::{Sequences, conversation};
+use crate::error::{Error, Result};
+use crate::model::{ChatTokenizer, ModelFolder};
+use crate::rewrite::conversation::Conversation;
+use crate::train::data::{Asked, Prompt, Rows};
+use crate::train::objective::Objective;
+use crate::train::options::Method;
+use crate::train::reinforce::{Grpo, Ppo, PromptRow, Prompts, Watchdog};
+
+/// The objective of a method by reward, and how many of its rows are new.
+///
+/// # Errors
+/// `train_options` without a collection where a reward needs one, `train_data` without rows that
+/// can be judged.
+pub(super) fn prompts(
+    request: &TrainRequest,
+    folder: &ModelFolder,
+    sides: Sides,
+    max_tokens: usize,
+    dry_run: &mut DryRun,
+) -> Result<(Box<dyn Objective>, usize)> {
+    let options = &request.options;
+    let searches = searches(request)?;
+    let (Rows::Asked(train), Rows::Asked(validation), Rows::Asked(old)) =
+        (sides.train, sides.validation, sides.old)
+    else {
+        return Err(Error::internal("the rows are not of the method's kind"));
+    };
+    let max_new_tokens = match request.method {
+        Method::Ppo => options.ppo.max_new_tokens,
+        _ => options.grpo.max_new_tokens,
+    };
+    let mut reading = Reading {
+        request,
+        sequences: Sequences::open(folder, max_tokens)?,
+        max_new_tokens,
+        max_tokens,
+        dry_run,
+    };
+    let (mut rows, mut cases) = reading.rows(train)?;
+    let n_new = rows.len();
+    if n_new == 0 {
+        return Err(Error::invalid(
+            "train_data",
+            "no row is left to train on: none names a document of the collection in `relevant`",
+        ));
+    }
+    let (old_rows, old_cases) = reading.rows(old)?;
+    rows.extend(old_rows);
+    cases.extend(old_cases);
+    let (validation, validation_cases) = reading.rows(validation)?;
+    reading.show(&rows)?;
+    let tokenizer = Arc::new(ChatTokenizer::load(folder)?);
+    let stop_tokens = tokenizer.stop_tokens().to_vec();
+    let rewards = options.rewards.clone();
+    let judge = RetrievalJudge::new(rewards, tokenizer, searches, cases, validation_cases)?;
+    let prompts = Prompts {
+        train: rows,
+        validation,
+        stop_tokens,
+        judge: Box::new(judge),
+        micro_batch_tokens: options.micro_batch_tokens,
+        seed: options.seed,
+    };
+    let watchdog = Watchdog::new(options.watchdog.clone())?;
+    let objective: Box<dyn Objective> = match request.method {
+        Method::Ppo => Box::new(Ppo::new(options.ppo.clone(), prompts, watchdog)?),
+        _ => Box::new(Grpo::new(options.grpo.clone(), prompts, watchdog)?),
+    };
+    Ok((objective, n_new))
+}
+
+fn searches(request: &TrainRequest) -> Result<Option<Searches>> {
+    let rewards = &request.options.rewards;
+    if rewards.needs_reranker() {
+        return Err(Error::invalid(
+            "train_options",
+            "rewards.weights names `reranker`, which no run of this command has; leave it out",
+        ));
+    }
+    match &request.collection {
+        Some(collection) => Ok(Some(Searches::new(collection.clone(), rewards.depth))),
+        None if !rewards.needs_search() => Ok(None),
+        None => Err(Error::invalid(
+            "train_options",
+            format!(
+                "{} judges by searching; name a collection by --collection, or files of passages \
+                 by --corpus, or give rewards.weights without a search",
+                request.method.name()
+            ),
+        )),
+    }
+}
+
+type Case = (Asked, Conversation);
+
+struct Reading<'a> {
+    request: &'a TrainRequest,
+    sequences: Sequences,
+    max_new_tokens: usize,
+    max_tokens: usize,
+    dry_run: &'a mut DryRun,
+}
+
+impl Reading<'_> {
+    /// Prompts, and the same rows for the judge. Rows whose documents the collection lacks are
+    /// left out and told.
+    fn rows(&mut self, rows: Vec<Asked>) -> Result<(Vec<PromptRow>, Vec<Case>)> {
+        let (mut prompts, mut cases) = (Vec::new(), Vec::new());
+        for mut row in rows {
+            if let Some(collection) = &self.request.collection {
+                let mut known = Vec::new();
+                for id in std::mem::take(&mut row.relevant) {
+                    if collection.has(&id)? {
+                        known.push(id);
+                    }
+                }
+                if known.is_empty() {
+                    let (file, line) = (&row.source.file, row.source.line);
+                    let why = "the collection has none of the documents that `relevant` names";
+                    self.dry_run.rejected.push(format!("{file}:{line}: {why}"));
+                    self.dry_run.n_rejected += 1;
+                    continue;
+                }
+                row.relevant = known;
+            }
+            let (history, query) = (row.history.clone(), row.query.clone());
+            let conversation = conversation(&history, &query);
+            let prompt = Prompt::Rewrite { history, query };
+            let mut tokens = self.sequences.prompt(&prompt, self.max_new_tokens)?;
+            let room = self.max_tokens.saturating_sub(self.max_new_tokens).max(1);
+            if tokens.len() > room {
+                // A conversation's newest turns count most.
+                tokens.drain(..tokens.len() - room);
+                self.dry_run.n_cut += 1;
+            }
+            prompts.push(PromptRow { prompt: tokens, source: row.source.clone() });
+            cases.push((row, conversation));
+        }
+        Ok((prompts, cases))
+    }
+
+    fn show(&mut self, rows: &[PromptRow]) -> Result<()> {
+        for row in rows.iter().take(N_SAMPLES) {
+            self.dry_run.samples.push(self.sequences.tokenizer.decode_whole(&row.prompt)?);
+        }
+        Ok(())
+    }
+}
