@@ -9,6 +9,7 @@ pub mod dates;
 pub mod edits;
 pub mod evidence;
 pub mod facts;
+pub mod folding;
 pub mod gate;
 pub mod glossary;
 pub mod language;

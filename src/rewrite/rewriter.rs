@@ -1,17 +1,16 @@
 //! The rewriter, local or remote behind the same functions; and the local model as one: its
 //! folder, its tokenizer, its compute thread and its prompt.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use candle_core::Device;
 
 use super::Usage;
 use super::conversation::{Conversation, Glossary};
+use super::folding::Folding;
 use super::listen::{Heard, Listener};
 use super::prompt::{self, MAX_CONTEXT_TOKENS, PROMPT_OVERHEAD_TOKENS};
 use super::remote::RemoteRewriter;
-use super::text::to_simplified;
 use crate::error::{Error, Kind, Result};
 use crate::model::files::ModelCard;
 use crate::model::generator::{Event, Finish, Generated};
@@ -222,38 +221,4 @@ fn shared_prefix(form: PromptForm, tokenizer: &ChatTokenizer) -> Result<Vec<u32>
     let (first, second) = (tokens_of("one")?, tokens_of("另")?);
     let n_shared = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
     Ok(first[..n_shared].to_vec())
-}
-
-/// Which traditional character each simplified one stood for.
-struct Folding {
-    originals: HashMap<char, char>,
-}
-
-impl Folding {
-    fn of(conversation: &Conversation) -> Option<Self> {
-        let texts = conversation.turns.iter().map(|turn| turn.text.as_str());
-        let originals: HashMap<char, char> = texts
-            .chain([conversation.query.as_str()])
-            .flat_map(str::chars)
-            .filter_map(|char| {
-                let folded = to_simplified(char);
-                (folded != char).then_some((folded, char))
-            })
-            .collect();
-        (!originals.is_empty()).then_some(Self { originals })
-    }
-
-    fn fold(&self, conversation: &Conversation) -> Conversation {
-        let fold = |text: &str| text.chars().map(to_simplified).collect::<String>();
-        let mut folded = conversation.clone();
-        folded.query = fold(&folded.query);
-        for turn in &mut folded.turns {
-            turn.text = fold(&turn.text);
-        }
-        folded
-    }
-
-    fn unfold(&self, text: &str) -> String {
-        text.chars().map(|char| self.originals.get(&char).copied().unwrap_or(char)).collect()
-    }
 }

@@ -55,6 +55,11 @@ impl Subject {
         Self { conversation, is_complete, edits, n_protected, n_content }
     }
 
+    #[cfg(test)]
+    fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// The question that the server's parser takes out of a completion: what is to be searched
     /// with. None where it takes none.
     pub fn read(&self, written: &Written<'_>) -> Option<String> {

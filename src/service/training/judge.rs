@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::collection::Searches;
 use super::facts::{Found, Subject, Written};
+use super::reward;
 use crate::error::Result;
 use crate::model::ChatTokenizer;
-use crate::rewrite::conversation::Conversation;
-use crate::train::data;
+use crate::rewrite::folding::Folding;
 use crate::train::objective::Metrics;
 use crate::train::reinforce::judge::{Asked, Judge, Judgement};
 use crate::train::reward::{Facts, Ranks, Reading, RewardSet, Scored, ndcg};
@@ -32,6 +32,7 @@ struct Case {
     relevant: Vec<String>,
     n_query_tokens: usize,
     subject: Subject,
+    folding: Option<Folding>,
 }
 
 /// What was read out of an answer.
@@ -51,8 +52,8 @@ impl RetrievalJudge {
         rewards: RewardSet,
         tokenizer: Arc<ChatTokenizer>,
         searches: Option<Searches>,
-        train: Vec<(data::Asked, Conversation)>,
-        validation: Vec<(data::Asked, Conversation)>,
+        train: Vec<reward::Case>,
+        validation: Vec<reward::Case>,
     ) -> Result<Self> {
         let cases = |rows: Vec<(data::Asked, Conversation)>| -> Result<Vec<Case>> {
             rows.into_iter()
@@ -91,7 +92,8 @@ impl RetrievalJudge {
     }
 }
 
-fn case(row: data::Asked, conversation: Conversation, tokenizer: &ChatTokenizer) -> Result<Case> {
+fn case(case: reward::Case, tokenizer: &ChatTokenizer) -> Result<Case> {
+    let reward::Case { row, conversation, folding } = case;
     let turns = row.history.iter().map(String::as_str).chain([row.query.as_str()]);
     Ok(Case {
         evidence: turns.collect::<Vec<_>>().join("\n"),
@@ -99,6 +101,7 @@ fn case(row: data::Asked, conversation: Conversation, tokenizer: &ChatTokenizer)
         subject: Subject::new(conversation, row.is_complete),
         query: row.query,
         relevant: row.relevant,
+        folding,
     })
 }
 
@@ -152,7 +155,10 @@ impl RetrievalJudge {
     }
 
     fn read<'a>(&self, case: &'a Case, answer: &Asked<'_>) -> Result<Read<'a>> {
-        let written = self.tokenizer.decode(answer.tokens)?;
+        let mut written = self.tokenizer.decode(answer.tokens)?;
+        if let Some(folding) = &case.folding {
+            written = folding.unfold(&written);
+        }
         let (stopped, n_tokens) = (answer.stopped, answer.tokens.len());
         let mut read = Read { case, written, n_tokens, stopped, text: None };
         read.text = case.subject.read(&read.written());

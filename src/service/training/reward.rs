@@ -11,6 +11,7 @@ use super::tokens::{Sequences, conversation};
 use crate::error::{Error, Result};
 use crate::model::{ChatTokenizer, ModelFolder};
 use crate::rewrite::conversation::Conversation;
+use crate::rewrite::folding::Folding;
 use crate::train::data::{Asked, Prompt, Rows};
 use crate::train::objective::Objective;
 use crate::train::options::Method;
@@ -101,7 +102,12 @@ fn searches(request: &TrainRequest) -> Result<Option<Searches>> {
     }
 }
 
-type Case = (Asked, Conversation);
+/// A question for the judge; a restoring model's answers are put back in its characters.
+pub(super) struct Case {
+    pub row: Asked,
+    pub conversation: Conversation,
+    pub folding: Option<Folding>,
+}
 
 struct Reading<'a> {
     request: &'a TrainRequest,
@@ -136,6 +142,7 @@ impl Reading<'_> {
             let (history, query) = (row.history.clone(), row.query.clone());
             let conversation = conversation(&history, &query);
             let prompt = Prompt::Rewrite { history, query };
+            let folding = self.sequences.folding(&prompt);
             let mut tokens = self.sequences.prompt(&prompt, self.max_new_tokens)?;
             let room = self.max_tokens.saturating_sub(self.max_new_tokens).max(1);
             if tokens.len() > room {
@@ -144,7 +151,7 @@ impl Reading<'_> {
                 self.dry_run.n_cut += 1;
             }
             prompts.push(PromptRow { prompt: tokens, source: row.source.clone() });
-            cases.push((row, conversation));
+            cases.push(Case { row, conversation, folding });
         }
         Ok((prompts, cases))
     }

@@ -5,8 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::{Error, Result};
 use crate::model::files::ModelCard;
-use crate::model::{ChatTokenizer, EmbeddingTokens, ModelFolder, TemplateMessage, TextKind};
+use crate::model::{
+    ChatTokenizer, EmbeddingTokens, ModelFolder, PromptForm, TemplateMessage, TextKind,
+};
 use crate::rewrite::conversation::{Conversation, Glossary, Role, Turn};
+use crate::rewrite::folding::Folding;
 use crate::rewrite::prompt;
 use crate::train::contrastive::{PassageRow, Text};
 use crate::train::data::{self, Pair, Prompt, RowSource};
@@ -39,6 +42,9 @@ impl Sequences {
             let (file, line) = (&source.file, source.line);
             Error::invalid("train_data", format!("{file}:{line}: {error}"))
         };
+        let folding = self.folding(prompt);
+        let folded = folding.as_ref().map(|folding| folding.folded(answer));
+        let answer = folded.as_deref().unwrap_or(answer);
         let mut answer = self.tokenizer.encode(&self.tokenizer.neutralise_turns(answer))?;
         answer.push(self.end);
         let prompt = self.prompt(prompt, answer.len()).map_err(at_row)?;
@@ -63,11 +69,21 @@ impl Sequences {
                 self.tokenizer.encode(&self.tokenizer.render(&messages)?)
             }
             Prompt::Rewrite { history, query } => {
-                let conversation = conversation(history, query);
+                let mut conversation = conversation(history, query);
+                if let Some(folding) = self.folding(prompt) {
+                    conversation = folding.fold(&conversation);
+                }
                 let room = self.max_tokens.saturating_sub(n_answer);
                 prompt::tokens(&conversation, &self.card, room, &self.tokenizer)
             }
         }
+    }
+
+    /// As the server has it: a restoring model reads simplified characters alone.
+    pub fn folding(&self, prompt: &Prompt) -> Option<Folding> {
+        let Prompt::Rewrite { history, query } = prompt else { return None };
+        let folds = self.card.prompt == PromptForm::Restore;
+        folds.then(|| Folding::of(&conversation(history, query))).flatten()
     }
 
     fn message(&self, turn: &data::Turn) -> TemplateMessage {

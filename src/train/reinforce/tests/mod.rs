@@ -1,3 +1,4 @@
+mod learning;
 mod parity;
 mod policy;
 mod ppo;
