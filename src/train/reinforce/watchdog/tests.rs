@@ -148,14 +148,18 @@ fn nothing_trips_in_the_grace_and_when_it_is_off() {
 #[test]
 fn after_a_trip_it_counts_anew_but_knows_how_the_run_began() {
     let mut watchdog = watchdog();
-    let health = |entropy| Health { entropy: Some(entropy), ..Health::default() };
-    assert!((0..40).all(|_| watchdog.observe(&health(1.0)).is_none()));
+    let entropy = |entropy| Health { entropy: Some(entropy), ..Health::default() };
+    assert!((0..40).all(|_| watchdog.observe(&entropy(1.0)).is_none()));
     let steps_to_trip = |watchdog: &mut Watchdog| {
-        (1..100).find(|_| watchdog.observe(&health(0.0)).is_some()).unwrap()
+        (1..100).find(|_| watchdog.observe(&entropy(0.0)).is_some()).unwrap()
     };
     // The mean over ten steps falls below 0.05 at the tenth, and stays there for five.
     assert_eq!(steps_to_trip(&mut watchdog), 14);
     assert_eq!(steps_to_trip(&mut watchdog), 5);
+    let kl = |kl| Health { kl: Some(kl), ..Health::default() };
+    assert!((1..100).any(|_| watchdog.observe(&kl(50.0)).is_some()));
+    // What was before the trip is no part of the mean any more.
+    assert!((0..100).all(|_| watchdog.observe(&kl(0.1)).is_none()));
 }
 
 #[test]
