@@ -136,7 +136,7 @@ fn nothing_trips_in_the_grace_and_when_it_is_off() {
     let first = (1..100).find(|_| watched.observe(&bad).is_some());
     assert_eq!(first, Some(25), "20 steps of grace and 5 of patience");
     let off = WatchdogSettings { enabled: false, ..WatchdogSettings::default() };
-    let no_limit = WatchdogSettings { max_kl: None, ..WatchdogSettings::default() };
+    let no_limit = WatchdogSettings { max_kl: 0.0, ..WatchdogSettings::default() };
     for settings in [off, no_limit] {
         let mut watchdog = Watchdog::new(settings).unwrap();
         assert!((0..100).all(|_| watchdog.observe(&bad).is_none()));
@@ -185,7 +185,7 @@ fn its_state_is_the_same_when_it_is_read_again() {
         |watchdog: &mut Watchdog| bad[8..].iter().find_map(|health| watchdog.observe(health));
     let trip = rest(&mut watchdog).unwrap();
     assert_eq!(rest(&mut read), Some(trip));
-    let other = WatchdogSettings { max_kl: Some(1.0), ..WatchdogSettings::default() };
+    let other = WatchdogSettings { max_kl: 1.0, ..WatchdogSettings::default() };
     let changed = read.with_settings(other.clone()).unwrap();
     assert_eq!((changed.n_steps, changed.settings), (trip.step, other));
 }
@@ -193,25 +193,16 @@ fn its_state_is_the_same_when_it_is_read_again() {
 #[test]
 fn settings_are_read_strictly_and_checked() {
     let read = |text: &str| serde_json::from_str::<WatchdogSettings>(text);
-    let read_one = read(r#"{ "max_kl": null, "patience_steps": 3 }"#).unwrap();
-    assert_eq!((read_one.max_kl, read_one.patience_steps), (None, 3));
+    let read_one = read(r#"{ "max_kl": 0, "patience_steps": 3 }"#).unwrap();
+    assert_eq!((read_one.max_kl, read_one.patience_steps), (0.0, 3));
     assert!(read(r#"{ "max_kll": 1 }"#).is_err());
     let good = WatchdogSettings::default;
     let cases = [
         (WatchdogSettings { patience_steps: 0, ..good() }, "watchdog.patience_steps is 0;"),
-        (WatchdogSettings { max_kl: Some(-1.0), ..good() }, "watchdog.max_kl is -1;"),
-        (
-            WatchdogSettings { max_tokens_growth: Some(1.0), ..good() },
-            "watchdog.max_tokens_growth is",
-        ),
-        (
-            WatchdogSettings { min_entropy_share: Some(2.0), ..good() },
-            "watchdog.min_entropy_share is 2;",
-        ),
-        (
-            WatchdogSettings { min_stopped_share: Some(f64::NAN), ..good() },
-            "watchdog.min_stopped_share",
-        ),
+        (WatchdogSettings { max_kl: -1.0, ..good() }, "watchdog.max_kl is -1;"),
+        (WatchdogSettings { max_tokens_growth: 1.0, ..good() }, "watchdog.max_tokens_growth is"),
+        (WatchdogSettings { min_entropy_share: 2.0, ..good() }, "watchdog.min_entropy_share is 2;"),
+        (WatchdogSettings { min_stopped_share: f64::NAN, ..good() }, "watchdog.min_stopped_share"),
     ];
     for (settings, expected) in cases {
         let error = Watchdog::new(settings).unwrap_err();
