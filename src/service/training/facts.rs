@@ -16,7 +16,7 @@ mod tests;
 /// completions of it.
 pub struct Subject {
     conversation: Conversation,
-    is_complete: bool,
+    is_complete: Option<bool>,
     /// Replacements by rules (dates, senses, facts), which a completion may make too.
     edits: Vec<Edit>,
     n_protected: usize,
@@ -44,19 +44,23 @@ pub struct Found {
 }
 
 impl Subject {
-    /// `is_complete` is what the data says of the query; where it says nothing, the gate decides.
+    /// `is_complete` is what the data says of the query: that it was asked before it was made
+    /// ambiguous, or that its rewrite [`says_the_same`]. Where it says nothing, only a query
+    /// without a conversation is known to be complete. The gate is not asked: it lets half of the
+    /// queries that people rewrote pass as complete, and would teach a model to do so.
     pub fn new(conversation: Conversation, is_complete: Option<bool>) -> Self {
         let plan = Plan::new(conversation, Gate::Always);
-        let Plan { conversation, diagnosis, edits, .. } = plan;
+        let Plan { conversation, edits, .. } = plan;
         let n_protected = protected(&conversation.query, &conversation.glossary).len();
         let units = significant_units(&conversation.query);
         let n_content = units.iter().filter(|unit| unit.is_content()).count();
-        let is_complete = is_complete.unwrap_or_else(|| diagnosis.complete());
+        let stands_alone = conversation.turns.is_empty() && edits.is_empty();
+        let is_complete = is_complete.or(stands_alone.then_some(true));
         Self { conversation, is_complete, edits, n_protected, n_content }
     }
 
-    #[cfg(test)]
-    fn is_complete(&self) -> bool {
+    /// Whether the query needs no rewriting; none where nobody knows.
+    pub fn is_complete(&self) -> Option<bool> {
         self.is_complete
     }
 
@@ -80,7 +84,7 @@ impl Subject {
         Facts {
             is_well_formed: true,
             is_unchanged: says_the_same(&self.conversation.query, &text),
-            is_complete: Some(self.is_complete),
+            is_complete: self.is_complete,
             gold: found.gold,
             raw: found.raw,
             unsupported: Reading::Known(unsupported(&additions)),
@@ -102,19 +106,19 @@ impl Subject {
     }
 }
 
-/// The words of the additions that nothing says, of all their words.
-fn unsupported(additions: &[Addition]) -> Share {
-    let n_words = |addition: &Addition| significant_units(&addition.span.text).len().max(1);
-    let invented = additions.iter().filter(|addition| addition.evidence.is_none());
-    Share { part: invented.map(n_words).sum(), whole: additions.iter().map(n_words).sum() }
-}
-
 /// Whether two texts have the same words in the same order, with no regard to punctuation, width,
 /// case and spacing. Endings and the Chinese script count.
-fn says_the_same(left: &str, right: &str) -> bool {
+pub fn says_the_same(left: &str, right: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
         let units = significant_units(text).into_iter();
         units.map(|unit| unit.text.chars().map(fold).collect()).collect()
     };
     words(left) == words(right)
+}
+
+/// The words of the additions that nothing says, of all their words.
+fn unsupported(additions: &[Addition]) -> Share {
+    let n_words = |addition: &Addition| significant_units(&addition.span.text).len().max(1);
+    let invented = additions.iter().filter(|addition| addition.evidence.is_none());
+    Share { part: invented.map(n_words).sum(), whole: additions.iter().map(n_words).sum() }
 }

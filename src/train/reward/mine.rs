@@ -96,7 +96,9 @@ impl MineOptions {
             return refuse(format!("judged_margin is {margin}; give a number from 0 on"));
         }
         if let Some(least) = self.min_chosen_reward.filter(|least| !least.is_finite()) {
-            return refuse(format!("min_chosen_reward is {least}; give a finite number, or null"));
+            return refuse(format!(
+                "min_chosen_reward is {least}; give a finite number, or leave it out"
+            ));
         }
         for (field, count) in [("max_pairs", self.max_pairs), ("max_judged", self.max_judged)] {
             if count == 0 {

@@ -8,8 +8,10 @@ use super::{Facts, Reward, retrieval, words};
 use crate::error::{Error, Result};
 
 /// A reward, under its name in the settings and the log.
+///
+/// Read as a text, as not every format of settings takes enums for the keys of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "String")]
 pub enum RewardName {
     GoldRank,
     Ndcg,
@@ -26,6 +28,21 @@ pub enum RewardName {
 }
 
 impl RewardName {
+    pub const ALL: [Self; 12] = [
+        Self::GoldRank,
+        Self::Ndcg,
+        Self::ReciprocalRank,
+        Self::Gain,
+        Self::Restraint,
+        Self::Faithfulness,
+        Self::Protected,
+        Self::Content,
+        Self::Language,
+        Self::Length,
+        Self::Format,
+        Self::Reranker,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::GoldRank => "gold_rank",
@@ -213,6 +230,23 @@ impl RewardSet {
             );
         }
         Ok(())
+    }
+}
+
+impl TryFrom<String> for RewardName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|name| name.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("there is no reward `{text}`; there are {names}")
+        })
+    }
+}
+
+impl From<RewardName> for String {
+    fn from(name: RewardName) -> Self {
+        name.name().to_owned()
     }
 }
 

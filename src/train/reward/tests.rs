@@ -234,13 +234,32 @@ fn the_settings_are_read_strictly() {
     assert!(!only(&[(RewardName::Language, 1.0)]).needs_search());
     assert_eq!(read("{}").unwrap(), RewardSet::default());
     RewardSet::default().validate().unwrap();
-    assert!(read(r#"{ "weights": { "rank": 1 } }"#).unwrap_err().contains("unknown variant"));
+    assert!(
+        read(r#"{ "weights": { "rank": 1 } }"#)
+            .unwrap_err()
+            .starts_with("there is no reward `rank`; there are gold_rank, ")
+    );
     assert!(read(r#"{ "wieghts": {} }"#).unwrap_err().contains("unknown field"));
     let text = serde_json::to_string(&RewardSet::default()).unwrap();
     assert_eq!(read(&text).unwrap(), RewardSet::default());
-    for &name in RewardSet::default().weights.keys() {
+    for name in RewardName::ALL {
         assert_eq!(serde_json::to_value(name).unwrap(), name.name());
+        assert_eq!(RewardName::try_from(name.name().to_owned()), Ok(name));
     }
+}
+
+#[test]
+fn the_mix_can_be_given_in_toml() {
+    let read = |text: &str| {
+        let source = config::File::from_str(text, config::FileFormat::Toml);
+        let built = config::Config::builder().add_source(source).build().unwrap();
+        built.try_deserialize::<RewardSet>()
+    };
+    let set = read("weights.gold_rank = 1\nweights.language = 0.5\nk = 5").unwrap();
+    let weights = [(RewardName::GoldRank, 1.0), (RewardName::Language, 0.5)];
+    assert_eq!(set, RewardSet { k: 5, ..only(&weights) });
+    let error = read("weights.rank = 1").unwrap_err().to_string();
+    assert!(error.contains("there is no reward `rank`"), "{error}");
 }
 
 #[test]

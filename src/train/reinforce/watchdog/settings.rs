@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Figure, refuse};
 use crate::error::Result;
 
-/// The limits. One that is absent (`null`) is not watched.
+/// The limits. One that is 0 is not watched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchdogSettings {
@@ -18,26 +18,26 @@ pub struct WatchdogSettings {
     pub window_steps: usize,
     /// Steps in a row that the mean must be beyond a limit.
     pub patience_steps: usize,
-    pub max_frac_scorer_failures: Option<f64>,
-    pub max_frac_groups_without_variance: Option<f64>,
+    pub max_frac_scorer_failures: f64,
+    pub max_frac_groups_without_variance: f64,
     /// Nats per token.
-    pub max_kl: Option<f64>,
+    pub max_kl: f64,
     /// Of the entropy at the start.
-    pub min_entropy_share: Option<f64>,
+    pub min_entropy_share: f64,
     /// Above the share at the start.
-    pub max_foreign_script_rise: Option<f64>,
+    pub max_foreign_script_rise: f64,
     /// Above the share at the start.
-    pub max_top_4gram_rise: Option<f64>,
+    pub max_top_4gram_rise: f64,
     /// Above the share at the start.
-    pub max_repetition_rise: Option<f64>,
+    pub max_repetition_rise: f64,
     /// Times the mean length at the start.
-    pub max_tokens_growth: Option<f64>,
+    pub max_tokens_growth: f64,
     /// Of the mean length at the start.
-    pub min_tokens_share: Option<f64>,
+    pub min_tokens_share: f64,
     /// Of the share at the start.
-    pub min_stopped_share: Option<f64>,
+    pub min_stopped_share: f64,
     /// Below the mean reward at the start, in units of the reward.
-    pub max_reward_fall: Option<f64>,
+    pub max_reward_fall: f64,
 }
 
 impl Default for WatchdogSettings {
@@ -48,17 +48,17 @@ impl Default for WatchdogSettings {
             start_steps: 10,
             window_steps: 10,
             patience_steps: 5,
-            max_frac_scorer_failures: Some(0.2),
-            max_frac_groups_without_variance: Some(0.95),
-            max_kl: Some(2.0),
-            min_entropy_share: Some(0.05),
-            max_foreign_script_rise: Some(0.1),
-            max_top_4gram_rise: Some(0.4),
-            max_repetition_rise: Some(0.15),
-            max_tokens_growth: Some(3.0),
-            min_tokens_share: Some(0.25),
-            min_stopped_share: Some(0.5),
-            max_reward_fall: Some(0.75),
+            max_frac_scorer_failures: 0.2,
+            max_frac_groups_without_variance: 0.95,
+            max_kl: 2.0,
+            min_entropy_share: 0.05,
+            max_foreign_script_rise: 0.1,
+            max_top_4gram_rise: 0.4,
+            max_repetition_rise: 0.15,
+            max_tokens_growth: 3.0,
+            min_tokens_share: 0.25,
+            min_stopped_share: 0.5,
+            max_reward_fall: 0.75,
         }
     }
 }
@@ -102,9 +102,9 @@ impl WatchdogSettings {
             ("min_stopped_share", self.min_stopped_share),
         ];
         for (field, share) in shares {
-            if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+            if !(0.0..=1.0).contains(&share) {
                 return refuse(format!(
-                    "watchdog.{field} is {share}; give a share from 0 to 1, or null to leave it out"
+                    "watchdog.{field} is {share}; give a share up to 1, or 0 not to watch it"
                 ));
             }
         }
@@ -112,7 +112,10 @@ impl WatchdogSettings {
     }
 
     pub(super) fn limit(&self, figure: Figure) -> Limit {
-        let of = |value: Option<f64>, limit: fn(f64) -> Limit| value.map_or(Limit::Off, limit);
+        let of = |value: f64, limit: fn(f64) -> Limit| match value {
+            0.0 => Limit::Off,
+            value => limit(value),
+        };
         match figure {
             Figure::ScorerFailures => of(self.max_frac_scorer_failures, Limit::AtMost),
             Figure::GroupsWithoutVariance => {
@@ -137,9 +140,9 @@ impl WatchdogSettings {
             ("max_reward_fall", self.max_reward_fall, 0.0),
         ];
         for (field, size, least) in sizes {
-            if let Some(size) = size.filter(|size| !(size.is_finite() && *size > least)) {
+            if !(size == 0.0 || size.is_finite() && size > least) {
                 return refuse(format!(
-                    "watchdog.{field} is {size}; give a number above {least}, or null to leave it out"
+                    "watchdog.{field} is {size}; give a number above {least}, or 0 not to watch it"
                 ));
             }
         }

@@ -136,7 +136,7 @@ fn nothing_trips_in_the_grace_and_when_it_is_off() {
     let first = (1..100).find(|_| watched.observe(&bad).is_some());
     assert_eq!(first, Some(25), "20 steps of grace and 5 of patience");
     let off = WatchdogSettings { enabled: false, ..WatchdogSettings::default() };
-    let no_limit = WatchdogSettings { max_kl: None, ..WatchdogSettings::default() };
+    let no_limit = WatchdogSettings { max_kl: 0.0, ..WatchdogSettings::default() };
     for settings in [off, no_limit] {
         let mut watchdog = Watchdog::new(settings).unwrap();
         assert!((0..100).all(|_| watchdog.observe(&bad).is_none()));
@@ -148,14 +148,18 @@ fn nothing_trips_in_the_grace_and_when_it_is_off() {
 #[test]
 fn after_a_trip_it_counts_anew_but_knows_how_the_run_began() {
     let mut watchdog = watchdog();
-    let health = |entropy| Health { entropy: Some(entropy), ..Health::default() };
-    assert!((0..40).all(|_| watchdog.observe(&health(1.0)).is_none()));
+    let entropy = |entropy| Health { entropy: Some(entropy), ..Health::default() };
+    assert!((0..40).all(|_| watchdog.observe(&entropy(1.0)).is_none()));
     let steps_to_trip = |watchdog: &mut Watchdog| {
-        (1..100).find(|_| watchdog.observe(&health(0.0)).is_some()).unwrap()
+        (1..100).find(|_| watchdog.observe(&entropy(0.0)).is_some()).unwrap()
     };
     // The mean over ten steps falls below 0.05 at the tenth, and stays there for five.
     assert_eq!(steps_to_trip(&mut watchdog), 14);
     assert_eq!(steps_to_trip(&mut watchdog), 5);
+    let kl = |kl| Health { kl: Some(kl), ..Health::default() };
+    assert!((1..100).any(|_| watchdog.observe(&kl(50.0)).is_some()));
+    // What was before the trip is no part of the mean any more.
+    assert!((0..100).all(|_| watchdog.observe(&kl(0.1)).is_none()));
 }
 
 #[test]
@@ -181,7 +185,7 @@ fn its_state_is_the_same_when_it_is_read_again() {
         |watchdog: &mut Watchdog| bad[8..].iter().find_map(|health| watchdog.observe(health));
     let trip = rest(&mut watchdog).unwrap();
     assert_eq!(rest(&mut read), Some(trip));
-    let other = WatchdogSettings { max_kl: Some(1.0), ..WatchdogSettings::default() };
+    let other = WatchdogSettings { max_kl: 1.0, ..WatchdogSettings::default() };
     let changed = read.with_settings(other.clone()).unwrap();
     assert_eq!((changed.n_steps, changed.settings), (trip.step, other));
 }
@@ -189,25 +193,16 @@ fn its_state_is_the_same_when_it_is_read_again() {
 #[test]
 fn settings_are_read_strictly_and_checked() {
     let read = |text: &str| serde_json::from_str::<WatchdogSettings>(text);
-    let read_one = read(r#"{ "max_kl": null, "patience_steps": 3 }"#).unwrap();
-    assert_eq!((read_one.max_kl, read_one.patience_steps), (None, 3));
+    let read_one = read(r#"{ "max_kl": 0, "patience_steps": 3 }"#).unwrap();
+    assert_eq!((read_one.max_kl, read_one.patience_steps), (0.0, 3));
     assert!(read(r#"{ "max_kll": 1 }"#).is_err());
     let good = WatchdogSettings::default;
     let cases = [
         (WatchdogSettings { patience_steps: 0, ..good() }, "watchdog.patience_steps is 0;"),
-        (WatchdogSettings { max_kl: Some(-1.0), ..good() }, "watchdog.max_kl is -1;"),
-        (
-            WatchdogSettings { max_tokens_growth: Some(1.0), ..good() },
-            "watchdog.max_tokens_growth is",
-        ),
-        (
-            WatchdogSettings { min_entropy_share: Some(2.0), ..good() },
-            "watchdog.min_entropy_share is 2;",
-        ),
-        (
-            WatchdogSettings { min_stopped_share: Some(f64::NAN), ..good() },
-            "watchdog.min_stopped_share",
-        ),
+        (WatchdogSettings { max_kl: -1.0, ..good() }, "watchdog.max_kl is -1;"),
+        (WatchdogSettings { max_tokens_growth: 1.0, ..good() }, "watchdog.max_tokens_growth is"),
+        (WatchdogSettings { min_entropy_share: 2.0, ..good() }, "watchdog.min_entropy_share is 2;"),
+        (WatchdogSettings { min_stopped_share: f64::NAN, ..good() }, "watchdog.min_stopped_share"),
     ];
     for (settings, expected) in cases {
         let error = Watchdog::new(settings).unwrap_err();
