@@ -4,9 +4,9 @@
 //! - [`options`], [`ppo_options`]: the settings.
 //! - [`advantage`]: rewards of groups -> an advantage of each answer (GRPO).
 //! - [`normaliser`]: the counts of an optimiser step, which answers and tokens count.
-//! - [`policy_loss`]: the losses of GRPO's family; [`figures`] are logged.
+//! - [`mod@policy_loss`]: the losses of GRPO's family; [`figures`] are logged.
 //! - [`gae`]: scores of answers -> an advantage and a return of each token (PPO).
-//! - [`ppo_loss`]: the losses of PPO's policy and value head.
+//! - [`mod@ppo_loss`]: the losses of PPO's policy and value head.
 //! - [`kl`]: estimates of a divergence; [`kl_control`]: coefficients that follow a target.
 //! - [`judge`]: who says what an answer is worth; [`rollouts`]: answers drawn and judged.
 //! - [`Grpo`], [`Ppo`]: the objectives, PPO's with a [`ValueHead`]; [`health`] and [`watchdog`] end a run that collapses.

@@ -97,7 +97,9 @@ pub fn loss_mask(
 ) -> Vec<bool> {
     let mut mask = vec![false; n_tokens];
     for (span, is_truncated) in spans.iter().zip(is_truncated) {
-        mask[span.clone()].fill(!(options.mask_truncated && *is_truncated));
+        if let Some(tokens) = mask.get_mut(span.clone()) {
+            tokens.fill(!(options.mask_truncated && *is_truncated));
+        }
     }
     mask
 }
@@ -162,6 +164,17 @@ mod tests {
         assert_eq!(quantile(&[3.0, 1.0, 2.0], 0.5), Some(2.0));
         assert_eq!(quantile(&[0.0, 10.0], 0.75), Some(7.5));
         assert_eq!((quantile(&[4.0], 0.8), quantile(&[], 0.8)), (Some(4.0), None));
+    }
+
+    #[test]
+    fn a_token_on_the_threshold_teaches() {
+        let loss_type = GrpoLoss::Grpo;
+        let options =
+            GrpoOptions { loss_type, top_entropy_quantile: 0.5, ..GrpoOptions::default() };
+        let spans = [0..2, 2..3];
+        let found = Normaliser::of(&options, &spans, &[true; 3], Some(&[1.0, 2.0, 3.0])).unwrap();
+        assert_eq!([1.9, 2.0, 3.0].map(|entropy| found.teaches(entropy)), [0.0, 1.0, 1.0]);
+        assert_eq!(found.bonus_weight(), 0.5);
     }
 
     #[test]

@@ -229,8 +229,29 @@ fn extreme_ratios_stay_finite_and_nan_comes_out() {
         drawn.log_probs[2] = f64::NAN;
         assert!(drawn.loss(&options).loss.is_nan(), "{options:?}");
         let mut drawn = Drawn::new();
+        drawn.old[2] = f64::NAN;
+        assert!(drawn.loss(&options).loss.is_nan(), "{options:?}");
+        let mut drawn = Drawn::new();
+        drawn.reference[2] = f64::NAN;
+        assert_eq!(drawn.loss(&options).loss.is_nan(), options.needs_reference(), "{options:?}");
+        let mut drawn = Drawn::new();
         drawn.advantages[0] = f64::NAN;
         assert!(drawn.loss(&options).loss.is_nan(), "{options:?}");
+    }
+}
+
+/// Where the log-ratio is held the loss is flat, and a step there must not follow e²⁰.
+#[test]
+fn a_held_ratio_has_no_slope() {
+    for ratio_level in [RatioLevel::Token, RatioLevel::Sequence] {
+        let mut drawn = Drawn::new();
+        // A bad answer of one token, which no clip holds.
+        drawn.old[6] = drawn.log_probs[6] - 25.0;
+        let options =
+            GrpoOptions { loss_type: GrpoLoss::Grpo, ratio_level, ..GrpoOptions::default() };
+        let found = drawn.loss(&options);
+        assert_eq!(found.gradients[6], 0.0);
+        assert!(found.gradients[0] != 0.0 && found.loss > 1e7);
     }
 }
 
