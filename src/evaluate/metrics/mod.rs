@@ -35,3 +35,5 @@ pub mod latency;
 pub mod ratio;
 pub mod slices;
 
+#[cfg(test)]
+mod tests;
