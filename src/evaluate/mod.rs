@@ -10,6 +10,7 @@
 //! - [`summary`]: the means of one run, by system, measure and slice.
 //! - [`compare`]: two systems on the same turns: differences, regret, guarantees, latency.
 //! - [`gate`]: the verdict on a candidate, with reasons that name the slice.
+//! - [`report`]: all of it as JSON, Markdown and one HTML page that needs no network.
 //! - [`choice`]: the learned choice between a query and its rewrite, from paired outcomes.
 //!
 //! The room knows no retriever and no rewriter: it works on plain numbers per turn. Equal inputs
@@ -19,6 +20,7 @@ pub mod choice;
 pub mod compare;
 pub mod gate;
 pub mod measure;
+pub mod report;
 pub mod run;
 pub mod significance;
 pub mod summary;
