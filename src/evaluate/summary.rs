@@ -88,23 +88,26 @@ pub fn summarise(
     Ok(standings.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// The slices that the turns fall into, all turns first: by each key, or, without keys, by every
-/// key that a turn has, and by kind and language together where turns have both.
+/// The slices that the turns fall into, all turns first: by each of the keys, or, without keys, by
+/// every key that tells turns apart, and by kind and language together where both do.
 pub fn slices(turns: &[&TurnRecord], keys: &[String]) -> Vec<Slice> {
     let mut keys: Vec<String> = keys.to_vec();
     if keys.is_empty() {
         let own: BTreeSet<&String> = turns.iter().flat_map(|turn| turn.slices.keys()).collect();
-        let has = |name: &str| own.iter().any(|key| *key == name);
-        let crossed = (has("kind") && has("lang")).then(|| "kind+lang".to_owned());
-        keys = own.iter().map(|key| (*key).clone()).chain(crossed).collect();
+        keys = own.into_iter().filter(|key| tells_apart(turns, key)).cloned().collect();
+        let has = |name: &str| keys.iter().any(|key| key == name);
+        if has("kind") && has("lang") {
+            keys.push("kind+lang".to_owned());
+        }
     }
-    let mut slices = vec![Slice::all()];
-    for key in keys {
+    let of_key = |key: &String| {
         let values: BTreeSet<String> =
-            turns.iter().filter_map(|turn| value_of(turn, &key)).collect();
-        slices.extend(values.into_iter().map(|value| Slice { key: key.clone(), value }));
-    }
-    slices
+            turns.iter().filter_map(|turn| value_of(turn, key)).collect();
+        let slices: Vec<Slice> =
+            values.into_iter().map(|value| Slice { key: key.clone(), value }).collect();
+        slices
+    };
+    [Slice::all()].into_iter().chain(keys.iter().flat_map(of_key)).collect()
 }
 
 /// The conversation of each turn, numbered; a turn without one has a number of its own.
@@ -153,6 +156,13 @@ fn standing(
     let observed = Observed { values: &values, clusters: Some(&clusters) };
     let estimate = significance::estimate(observed, settings)?;
     Ok(Some(Standing { system: system.to_owned(), metric: metric.to_owned(), slice, estimate }))
+}
+
+/// Whether the key cuts the turns: one that every turn has with the same value does not.
+fn tells_apart(turns: &[&TurnRecord], key: &str) -> bool {
+    let mut values = turns.iter().map(|turn| turn.slices.get(key));
+    let first = values.next().flatten();
+    values.any(|value| value != first)
 }
 
 /// What the turn has under the key, or under each of several, joined by `+`.

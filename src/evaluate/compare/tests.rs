@@ -108,3 +108,22 @@ fn equal_runs_give_equal_comparisons() {
     let candidate = run(|idx, turn| gain(turn, (idx % 7) as f64 - 3.0));
     assert_eq!(compared(&candidate), compared(&candidate));
 }
+
+#[test]
+fn turns_are_cut_by_what_tells_them_apart_or_by_what_was_asked_for() {
+    let same = run(|_, turn| {
+        turn.slices.insert("lang".into(), "zh".into());
+    });
+    let of = |system| Side { run: &same, system };
+    let keys = |settings: &CompareSettings| {
+        let comparison = compare(of("gated"), of("raw"), settings).unwrap();
+        let mut keys: Vec<String> = comparison.rows.into_iter().map(|row| row.slice.key).collect();
+        keys.dedup();
+        keys
+    };
+    assert_eq!(keys(&quick()), ["", "kind"]);
+    let asked = CompareSettings { slices: vec!["lang".into()], ..quick() };
+    assert_eq!(keys(&asked), ["", "lang"]);
+    let comparison = compare(of("gated"), of("raw"), &asked).unwrap();
+    assert_eq!(comparison.rows[1].slice.to_string(), "lang=zh");
+}

@@ -70,7 +70,7 @@ pub fn slices(comparison: &Comparison, settings: &GateSettings) -> Vec<Reason> {
         .map(|row| {
             let (drop, n) = (-row.gain_points(), row.difference.estimate.n);
             let message = format!(
-                "{} falls by {drop:.2} points on {} ({n} turns), more than {most} are allowed.",
+                "{} falls by {drop:.2} points on {} ({n} turns), more than the {most} allowed.",
                 row.metric, row.slice
             );
             Reason {

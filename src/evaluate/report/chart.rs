@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 const WIDTH: f64 = 360.0;
-const LABELS: f64 = 112.0;
+const LABELS: f64 = 124.0;
 const RIGHT: f64 = 304.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 6.0;

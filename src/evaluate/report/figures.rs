@@ -14,13 +14,13 @@ pub fn value(metric: &str, value: f64) -> String {
 /// A mean and its interval.
 pub fn interval(metric: &str, estimate: &Estimate) -> String {
     let shown = |number| value(metric, number);
-    format!("{} [{}, {}]", shown(estimate.mean), shown(estimate.low), shown(estimate.high))
+    format!("{} ({} to {})", shown(estimate.mean), shown(estimate.low), shown(estimate.high))
 }
 
 /// A difference and its interval, each with its sign.
 pub fn signed_interval(metric: &str, estimate: &Estimate) -> String {
     let shown = |number: f64| signed(number * measure::factor(metric));
-    format!("{} [{}, {}]", shown(estimate.mean), shown(estimate.low), shown(estimate.high))
+    format!("{} ({} to {})", shown(estimate.mean), shown(estimate.low), shown(estimate.high))
 }
 
 pub fn signed(value: f64) -> String {

@@ -29,22 +29,28 @@ fn table(table: &Table) -> String {
 
 fn turn(turn: &Turn) -> String {
     let texts = turn.texts.iter().map(|(name, text)| format!("> {name}: {}", plain(text)));
-    let head = format!("**{}** {}", plain(&turn.name), plain(&turn.figures));
-    [head, String::new()].into_iter().chain(texts).collect::<Vec<_>>().join("\n> \n")
+    let texts: Vec<String> = texts.collect();
+    format!("**{}** {}\n\n{}", plain(&turn.name), plain(&turn.figures), texts.join("\n>\n"))
 }
 
 /// One line that is nothing but text: what Markdown or HTML would read as theirs is escaped.
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    for letter in text.chars() {
+    let mut letters = text.chars().peekable();
+    let mut in_word = false;
+    while let Some(letter) = letters.next() {
+        let goes_on = letters.peek().is_some_and(|next| next.is_alphanumeric());
         match letter {
             '\n' | '\r' => plain.push(' '),
             '<' => plain.push_str("&lt;"),
             '>' => plain.push_str("&gt;"),
             '&' => plain.push_str("&amp;"),
+            // Within a word it is no emphasis.
+            '_' if in_word && goes_on => plain.push(letter),
             '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '!' => plain.extend(['\\', letter]),
             _ => plain.push(letter),
         }
+        in_word = letter.is_alphanumeric();
     }
     plain
 }

@@ -10,7 +10,7 @@ const SCRIPT: &str = "<script>alert('1')</script>";
 /// A candidate that spoils complete queries, with hostile texts wherever a text may be.
 fn report() -> Report {
     let candidate = run(|idx, turn| {
-        hostile(turn);
+        hostile(idx, turn);
         if is_kind(turn, &["complete"]) {
             gain(turn, -10.0 - (idx % 3) as f64);
         }
@@ -28,10 +28,11 @@ fn report() -> Report {
     report
 }
 
-fn hostile(turn: &mut TurnRecord) {
+fn hostile(idx: usize, turn: &mut TurnRecord) {
     turn.texts.insert("query".into(), format!("它{SCRIPT} | [x](http://evil.example) \"'>"));
     turn.texts.insert("history".into(), "</dd></dl>&<svg onload=x>\n| # `".into());
-    turn.slices.insert("source".into(), SCRIPT.into());
+    let source = if idx.is_multiple_of(2) { SCRIPT } else { "plain" };
+    turn.slices.insert("source".into(), source.into());
 }
 
 /// The names of the page's tags; fails where they do not close one another.
@@ -143,9 +144,9 @@ fn bars_are_as_long_as_their_values() {
         class: "s0",
     };
     let svg = chart::bars("a & b", &[bar("raw", 20.0), bar("a label that is too long", 40.0)]);
-    // The longest whisker, 80, takes the whole 192.
-    assert!(svg.contains(r#"width="48.0""#) && svg.contains(r#"width="96.0""#), "{svg}");
-    assert!(svg.contains("M136.0 13.0V21.0M136.0 17.0H208.0"), "{svg}");
+    // The longest whisker, 80, takes the whole 180.
+    assert!(svg.contains(r#"width="45.0""#) && svg.contains(r#"width="90.0""#), "{svg}");
+    assert!(svg.contains("M146.5 13.0V21.0M146.5 17.0H214.0"), "{svg}");
     assert!(svg.contains("a label that is …<title>a label that is too long</title>"), "{svg}");
     assert!(svg.contains("aria-label=\"a &amp; b\""));
     let none = chart::bars("nothing", &[bar("raw", 0.0)]);
@@ -173,8 +174,8 @@ fn differences_are_coloured_by_their_interval_and_the_good_way() {
 #[test]
 fn wins_ties_and_losses_share_the_width() {
     let svg = chart::outcomes("o", &[Parts { label: "l".into(), counts: [1, 2, 1] }]);
-    assert!(svg.contains(r#"class="win" x="112.0" y="9.0" width="48.0""#), "{svg}");
-    assert!(svg.contains(r#"class="tie" x="160.0" y="9.0" width="96.0""#), "{svg}");
+    assert!(svg.contains(r#"class="win" x="124.0" y="9.0" width="45.0""#), "{svg}");
+    assert!(svg.contains(r#"class="tie" x="169.0" y="9.0" width="90.0""#), "{svg}");
     assert!(svg.contains("<title>loss: 1</title>") && svg.contains("n 4"));
     assert!(!chart::outcomes("o", &[Parts { label: "l".into(), counts: [0; 3] }]).contains("NaN"));
 }

@@ -6,6 +6,7 @@ use crate::evaluate::measure;
 use crate::evaluate::report::chart::{self, Bar, Dot, Parts};
 use crate::evaluate::report::figures;
 use crate::evaluate::significance::Outcomes;
+use crate::evaluate::summary::Slice;
 
 /// Differences, regret, guarantees, and the turns to read.
 pub fn of(comparison: &Comparison) -> Vec<Section> {
@@ -92,7 +93,7 @@ fn dots(primary: &str, rows: &[&Row]) -> Chart {
     let dot = |row: &&Row| {
         let estimate = row.difference.estimate;
         Dot {
-            label: row.slice.to_string(),
+            label: short(&row.slice),
             mean: estimate.mean * factor,
             low: estimate.low * factor,
             high: estimate.high * factor,
@@ -108,7 +109,7 @@ fn dots(primary: &str, rows: &[&Row]) -> Chart {
 fn outcomes(primary: &str, rows: &[&Row]) -> Chart {
     let parts = |row: &&Row| {
         let Outcomes { n_win, n_tie, n_loss } = row.difference.outcomes;
-        Parts { label: row.slice.to_string(), counts: [n_win, n_tie, n_loss] }
+        Parts { label: short(&row.slice), counts: [n_win, n_tie, n_loss] }
     };
     let caption = format!("Wins, ties and losses by {primary}");
     let parts: Vec<Parts> = rows.iter().map(parts).collect();
@@ -122,7 +123,7 @@ fn regret(comparison: &Comparison) -> Section {
     for row in &comparison.regret {
         let sides = [(&row.candidate, "candidate"), (&row.champion, "champion")];
         for (side, class) in sides {
-            let label = if class == "candidate" { row.slice.to_string() } else { String::new() };
+            let label = if class == "candidate" { short(&row.slice) } else { String::new() };
             let share = side.share;
             bars.push(Bar {
                 label,
@@ -211,6 +212,11 @@ fn worst(comparison: &Comparison) -> Section {
         turns: turns.collect(),
         ..Section::default()
     }
+}
+
+/// The name of a slice beside a bar.
+fn short(slice: &Slice) -> String {
+    if slice.is_all() { slice.to_string() } else { slice.value.clone() }
 }
 
 fn named(side: &Named) -> String {

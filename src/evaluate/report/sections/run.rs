@@ -35,7 +35,7 @@ pub fn means(report: &Report) -> Section {
     Section {
         heading: "All turns".into(),
         paragraphs: vec![format!(
-            "{} turns. Shares are in hundredths; brackets and whiskers are 95 % intervals by the \
+            "{} turns. Shares are in hundredths; ranges and whiskers are 95 % intervals by the \
              bootstrap over conversations, unless the settings say otherwise.",
             report.n_turns
         )],
@@ -70,7 +70,9 @@ pub fn by_slice(report: &Report) -> Section {
         [slice.to_string(), n.to_string()].into_iter().chain(cells).collect()
     });
     let columns = ["slice", "turns"].map(str::to_owned).into_iter().chain(systems.iter().cloned());
-    let charts = slices.iter().filter(|slice| !slice.is_all()).map(|slice| {
+    // The table has the slices by several keys, too; as charts they are too many to be looked at.
+    let charted = slices.iter().filter(|slice| !slice.is_all() && !slice.key.contains('+'));
+    let charts = charted.map(|slice| {
         let standings = of_primary.iter().copied().filter(|one| one.slice == **slice);
         system_chart(&slice.to_string(), primary, &systems, standings)
     });
