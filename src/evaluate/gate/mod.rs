@@ -9,7 +9,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::Comparison;
+use super::compare::{CompareSettings, Comparison, Side, compare};
 use super::measure;
 use super::summary::Slice;
 use crate::error::{Error, Result};
@@ -134,6 +134,25 @@ impl Verdict {
     pub fn names(&self, code: ReasonCode) -> bool {
         self.reasons.iter().any(|reason| reason.code == code)
     }
+}
+
+/// Compares a candidate with the champion and judges it; the guarantees of both settings count.
+///
+/// # Errors
+/// Those of [`compare`] and [`judge`].
+pub fn examine(
+    candidate: Side<'_>,
+    champion: Side<'_>,
+    settings: &CompareSettings,
+    gate: &GateSettings,
+) -> Result<(Comparison, Verdict)> {
+    let mut settings = settings.clone();
+    settings.guarantees.extend(gate.guarantees.iter().cloned());
+    settings.guarantees.sort();
+    settings.guarantees.dedup();
+    let comparison = compare(candidate, champion, &settings)?;
+    let verdict = judge(&comparison, gate)?;
+    Ok((comparison, verdict))
 }
 
 /// Judges the candidate of a comparison. Every check is made, so that all reasons are named.

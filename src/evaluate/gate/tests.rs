@@ -181,6 +181,24 @@ fn few_turns_and_small_slices_are_not_judged() {
 }
 
 #[test]
+fn a_guarantee_of_the_gate_alone_is_measured_too() {
+    let (good, champion) = (candidate(|_, _| {}), champion());
+    let failing = candidate(|idx, turn| set(turn, "failed", f64::from(u8::from(idx == 3))));
+    let of = |run| Side { run, system: "gated" };
+    let mut settings = CompareSettings::default();
+    settings.significance.n_resamples = 200;
+    let mut gate = GateSettings::default();
+    let (_, verdict) = examine(of(&good), of(&champion), &settings, &gate).unwrap();
+    assert!(verdict.promoted, "{verdict:?}");
+    gate.guarantees = vec!["failed".into()];
+    let (_, verdict) = examine(of(&good), of(&champion), &settings, &gate).unwrap();
+    assert_eq!(codes(&verdict), [ReasonCode::GuaranteeUnmeasured]);
+    let (_, verdict) = examine(of(&failing), of(&champion), &settings, &gate).unwrap();
+    assert_eq!(codes(&verdict), [ReasonCode::GuaranteeViolated]);
+    assert_eq!(verdict.reasons[0].turns, ["c0-complete"]);
+}
+
+#[test]
 fn settings_refuse_names_that_they_do_not_know_and_limits_that_are_none() {
     let parsed: Result<GateSettings, _> = serde_json::from_str(r#"{"max_slice_drop": 2.0}"#);
     assert!(parsed.unwrap_err().to_string().contains("max_slice_drop"));

@@ -119,7 +119,7 @@ pub fn outcomes(title: &str, rows: &[Parts]) -> String {
                 put(
                     &mut svg,
                     format_args!(
-                        r#"<text class="inside" x="{middle:.1}" y="{:.1}">{count}</text>"#,
+                        r#"<text class="inside on-{class}" x="{middle:.1}" y="{:.1}">{count}</text>"#,
                         y + 15.0
                     ),
                 );

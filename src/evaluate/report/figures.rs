@@ -25,8 +25,7 @@ pub fn signed_interval(metric: &str, estimate: &Estimate) -> String {
 
 pub fn signed(value: f64) -> String {
     // Nothing is no loss.
-    let value = if value.abs() < 0.005 { 0.0 } else { value };
-    format!("{value:+.2}")
+    if value.abs() < 0.005 { "0.00".to_owned() } else { format!("{value:+.2}") }
 }
 
 /// A share in hundredths.

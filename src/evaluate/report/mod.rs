@@ -8,6 +8,7 @@ mod chart;
 mod figures;
 mod html;
 mod markdown;
+mod plain;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -126,6 +127,11 @@ impl Report {
     fn title(&self) -> String {
         format!("Evaluation of {}", self.header.suite)
     }
+}
+
+/// A comparison in columns, for a terminal: differences, p-values, wins, ties and losses, regret.
+pub fn in_columns(comparison: &Comparison) -> String {
+    plain::render(&sections::comparison(comparison))
 }
 
 /// Writes `report.json`, `report.md` and `report.html` into a folder, which is made if need be.

@@ -1,4 +1,5 @@
 use super::chart::{Bar, Dot, Parts};
+use super::sections::Table;
 use super::*;
 use crate::evaluate::choice::{ChoiceSettings, Examples, Systems, cross_validate};
 use crate::evaluate::gate::{GateSettings, judge};
@@ -178,4 +179,23 @@ fn wins_ties_and_losses_share_the_width() {
     assert!(svg.contains(r#"class="tie" x="169.0" y="9.0" width="90.0""#), "{svg}");
     assert!(svg.contains("<title>loss: 1</title>") && svg.contains("n 4"));
     assert!(!chart::outcomes("o", &[Parts { label: "l".into(), counts: [0; 3] }]).contains("NaN"));
+}
+
+#[test]
+fn a_terminal_gets_columns_that_line_up_and_nothing_that_steers_it() {
+    let mut comparison = compared(&champion());
+    comparison.candidate.system = "gated\u{1b}[31m".into();
+    let text = in_columns(&comparison);
+    assert!(!text.contains('\u{1b}') && text.contains("win / tie / loss"), "{text}");
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+    let n_letters = |start| line(start).chars().count();
+    assert_eq!(n_letters("all turns "), n_letters("kind+lang=topic_switch+zh "));
+    assert!(line("all turns ").ends_with("0 / 300 / 0"));
+    let wide = Table {
+        caption: String::new(),
+        columns: vec!["a".into(), "b".into()],
+        rows: vec![vec!["中文".into(), "1".into()]],
+    };
+    let section = sections::Section { tables: vec![wide], ..Default::default() };
+    assert!(plain::render(&[section]).ends_with("a     b\n中文  1\n"));
 }

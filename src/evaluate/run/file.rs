@@ -103,10 +103,12 @@ impl RunFile {
             return Err(twice(&self.path, &turn.id));
         }
         let times = TurnTimes { latency_ms: turn.latency_ms.clone() };
-        let line = TurnLine { turn, times };
-        self.write_line(serde_json::to_vec(&line)?)?;
-        self.ids.insert(line.turn.id.clone());
-        self.record.turns.push(line.turn);
+        let line = serde_json::to_vec(&TurnLine { turn, times })?;
+        // What is kept is what the file will say: a number read may differ in its last bit.
+        let kept = read_turn(&line)?;
+        self.write_line(line)?;
+        self.ids.insert(kept.id.clone());
+        self.record.turns.push(kept);
         Ok(())
     }
 
@@ -173,15 +175,18 @@ fn parse(path: &Path, whole: &[u8]) -> Result<RunRecord> {
     let mut ids = BTreeSet::new();
     let mut turns = Vec::new();
     for (line_idx, line) in lines {
-        let TurnLine { mut turn, times } =
-            serde_json::from_slice(line).map_err(|error| damaged(path, line_idx + 1, error))?;
-        turn.latency_ms = times.latency_ms;
+        let turn = read_turn(line).map_err(|error| damaged(path, line_idx + 1, error))?;
         if !ids.insert(turn.id.clone()) {
             return Err(twice(path, &turn.id));
         }
         turns.push(turn);
     }
     Ok(RunRecord { header: header.run, created_at: header.times.created_at, turns })
+}
+
+fn read_turn(line: &[u8]) -> serde_json::Result<TurnRecord> {
+    let TurnLine { turn, times } = serde_json::from_slice(line)?;
+    Ok(TurnRecord { latency_ms: times.latency_ms, ..turn })
 }
 
 /// Everything up to the last end of a line.

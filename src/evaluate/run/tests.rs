@@ -108,6 +108,25 @@ fn another_run_in_the_file_is_refused_with_what_differs() {
 }
 
 #[test]
+fn a_run_in_memory_is_the_run_in_its_file_to_the_last_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.jsonl");
+    let mut run = RunFile::open_or_resume(&path, header(), NOW).unwrap();
+    for idx in 0..200 {
+        let mut turn = turn(&idx.to_string(), 1.0 / f64::from(idx + 1));
+        let values = turn.values.get_mut("gated").unwrap();
+        for measure in 0..50 {
+            let value = f64::from(idx * 50 + measure).sin() / 3.0;
+            values.insert(format!("m{measure}"), value);
+        }
+        run.append(turn).unwrap();
+    }
+    let (kept, read) = (run.finish(), RunRecord::read(&path).unwrap());
+    assert_eq!(kept.digest().unwrap(), read.digest().unwrap());
+    assert_eq!(kept, read);
+}
+
+#[test]
 fn a_header_that_was_cut_short_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run.jsonl");

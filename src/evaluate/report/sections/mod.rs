@@ -1,9 +1,11 @@
 //! The parts of a report, before they are set: words, tables, charts, turns.
 
-mod comparison;
+mod compared;
 mod run;
 
 use serde::Serialize;
+
+pub use compared::of as comparison;
 
 use super::Report;
 
@@ -45,7 +47,7 @@ pub struct Turn {
 pub fn of(report: &Report) -> Vec<Section> {
     let mut sections = vec![run::means(report), run::by_slice(report)];
     for comparison in &report.comparisons {
-        sections.extend(comparison::of(comparison));
+        sections.extend(compared::of(comparison));
     }
     sections.extend(run::latency(report));
     sections.extend(report.trial.as_ref().map(run::trial));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use time::format_description::well_known::Rfc3339;
+
 use super::{Chart, Section, Table, table};
 use crate::evaluate::choice::Trial;
 use crate::evaluate::measure;
@@ -180,7 +182,8 @@ pub fn origin(report: &Report) -> Section {
     }
     rows.extend(header.options.iter().map(|(name, value)| row(name, value.to_string())));
     rows.push(row("results", report.digest.clone()));
-    rows.push(row("started", report.created_at.to_string()));
+    let started = report.created_at.format(&Rfc3339).unwrap_or_default();
+    rows.push(row("started", started));
     Section {
         heading: "Where this comes from".into(),
         tables: vec![table("The run", &["what", "value"], rows)],
