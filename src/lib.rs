@@ -9,12 +9,14 @@
 //! - [`service`]: use cases, one a file; no axum, no SQL text.
 //! - [`rewrite`]: a conversation -> a faithful standalone question and search queries.
 //! - [`retrieve`]: queries -> ranked passages, documents -> chunks.
-//! - [`train`]: data -> weights: SFT, preferences, InfoNCE, and what a run needs to be trusted.
+//! - [`train`]: data -> weights: SFT, preferences, rewards, InfoNCE, and what a run needs to be
+//!   trusted.
+//! - [`evaluate`]: is a model better: figures, their certainty, the gate, reports.
 //! - [`model`]: compute: Qwen, its generator, the embedder, the reranker, model folders.
 //! - [`store`]: state: SQL is the truth, the vector index is derived from it.
 //! - [`config`], [`error`], [`telemetry`].
 //!
-//! `rewrite`, `retrieve` and `train` never import one another, `model` never imports `store`.
+//! `rewrite`, `retrieve`, `train` and `evaluate` never import one another, `model` never imports `store`.
 //!
 //! # Three walkthroughs
 //!
@@ -59,6 +61,8 @@ pub mod rewrite;
 pub mod retrieve;
 
 pub mod train;
+
+pub mod evaluate;
 
 pub mod model;
 pub mod store;

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 7] = [
     &["http"],
     &["app"],
     &["service"],
-    &["rewrite", "retrieve", "train"],
+    &["rewrite", "retrieve", "train", "evaluate"],
     &["model", "store"],
     &["config", "error", "telemetry"],
 ];

@@ -9,7 +9,8 @@
 //! - [`mod@ppo_loss`]: the losses of PPO's policy and value head.
 //! - [`kl`]: estimates of a divergence; [`kl_control`]: coefficients that follow a target.
 //! - [`judge`]: who says what an answer is worth; [`rollouts`]: answers drawn and judged.
-//! - [`Grpo`], [`Ppo`]: the objectives, PPO's with a [`ValueHead`]; [`health`] and [`watchdog`] end a run that collapses.
+//! - [`Grpo`], [`Ppo`]: the objectives, PPO's with a [`ValueHead`]; [`health`] and [`watchdog`]
+//!   end a run that collapses.
 //!
 //! The mathematics are functions over f64 slices, one number for each token, that know no model: the
 //! caller seeds the network's backward pass with the slopes that they return. A NaN that comes in as
