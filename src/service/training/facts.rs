@@ -60,6 +60,7 @@ impl Subject {
     }
 
     /// Whether the query needs no rewriting; none where nobody knows.
+    #[cfg(test)]
     pub fn is_complete(&self) -> Option<bool> {
         self.is_complete
     }

@@ -55,10 +55,8 @@ impl RetrievalJudge {
         train: Vec<reward::Case>,
         validation: Vec<reward::Case>,
     ) -> Result<Self> {
-        let cases = |rows: Vec<(data::Asked, Conversation)>| -> Result<Vec<Case>> {
-            rows.into_iter()
-                .map(|(row, conversation)| case(row, conversation, &tokenizer))
-                .collect()
+        let cases = |rows: Vec<reward::Case>| -> Result<Vec<Case>> {
+            rows.into_iter().map(|row| case(row, &tokenizer)).collect()
         };
         let (train, validation) = (cases(train)?, cases(validation)?);
         Ok(Self { rewards, tokenizer, searches, train, validation })
