@@ -3,6 +3,7 @@
 mod ask;
 mod audit;
 mod collection;
+mod data;
 mod demo;
 mod doctor;
 mod fisher;
@@ -80,6 +81,9 @@ enum Role {
     Models(models::ModelsRole),
     /// Train a rewriter or an embedder.
     Train(Box<train::TrainArgs>),
+    /// Make training data.
+    #[command(subcommand)]
+    Data(data::DataRole),
     /// Measure which weights of a model its old data need, for elastic weight consolidation.
     Fisher(fisher::FisherArgs),
     /// Bring the database to this version's schema.
@@ -149,6 +153,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Audit(args) => audit::run(&config, global, args).await,
         Role::Models(role) => models::run(&config, global, role).await,
         Role::Train(args) => train::run(config, global, *args).await,
+        Role::Data(role) => data::run(config, global, role).await,
         Role::Fisher(args) => fisher::run(global, args).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),

@@ -5,6 +5,7 @@ mod collection;
 mod facts;
 mod fisher;
 mod judge;
+mod mine;
 mod prepare;
 mod report;
 mod reward;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 pub use collection::SearchedCollection;
 pub use fisher::{FisherRequest, fisher};
+pub use mine::{MineRequest, Mined, mine_preferences};
 pub use prepare::{Prepared, prepare};
 pub use report::{DryRun, Lengths};
 pub use run::{TrainOutcome, train};

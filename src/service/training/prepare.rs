@@ -57,14 +57,11 @@ pub fn prepare(request: &TrainRequest) -> Result<Prepared> {
         n_validation: sides.validation.len(),
         n_rejected: rejected.len(),
         n_duplicates: sides.report.n_duplicates,
-        lengths: Lengths::default(),
-        n_cut: 0,
         max_tokens,
-        steps_per_epoch: 0,
         data_sha256: sides.report.sha256.clone(),
         rejected,
         notes: sides.report.notes.clone(),
-        samples: Vec::new(),
+        ..DryRun::default()
     };
     let mut n_new = sides.train.len();
     let (objective, greater_is_better, metric) = match request.method {
@@ -107,7 +104,7 @@ fn inputs_sha256(request: &TrainRequest, folder: &ModelFolder, dry_run: &DryRun)
     Ok(files::sha256(parts.join(" ").as_bytes()))
 }
 
-fn read(request: &TrainRequest) -> Result<Sides> {
+pub(super) fn read(request: &TrainRequest) -> Result<Sides> {
     let task = match request.method {
         Method::Sft => Task::Sft,
         Method::Dpo => Task::Preference,
@@ -144,7 +141,7 @@ fn read(request: &TrainRequest) -> Result<Sides> {
     }
 }
 
-fn max_tokens(request: &TrainRequest, folder: &ModelFolder) -> Result<usize> {
+pub(super) fn max_tokens(request: &TrainRequest, folder: &ModelFolder) -> Result<usize> {
     let device = crate::model::device::cpu();
     let window = folder.config(&device)?.window;
     let passage_tokens = match request.method {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Counts, lengths and samples.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct DryRun {
     pub n_train: usize,
     pub n_validation: usize,

@@ -30,6 +30,27 @@ pub(super) fn prompts(
     dry_run: &mut DryRun,
 ) -> Result<(Box<dyn Objective>, usize)> {
     let options = &request.options;
+    let (prompts, n_new) = judged(request, folder, sides, max_tokens, dry_run)?;
+    let watchdog = Watchdog::new(options.watchdog.clone())?;
+    let objective: Box<dyn Objective> = match request.method {
+        Method::Ppo => Box::new(Ppo::new(options.ppo.clone(), prompts, watchdog)?),
+        _ => Box::new(Grpo::new(options.grpo.clone(), prompts, watchdog)?),
+    };
+    Ok((objective, n_new))
+}
+
+/// The prompts with their judge, and how many of the rows are new.
+///
+/// # Errors
+/// Those of [`prompts`].
+pub(super) fn judged(
+    request: &TrainRequest,
+    folder: &ModelFolder,
+    sides: Sides,
+    max_tokens: usize,
+    dry_run: &mut DryRun,
+) -> Result<(Prompts, usize)> {
+    let options = &request.options;
     let searches = searches(request)?;
     let (Rows::Asked(train), Rows::Asked(validation), Rows::Asked(old)) =
         (sides.train, sides.validation, sides.old)
@@ -72,12 +93,7 @@ pub(super) fn prompts(
         micro_batch_tokens: options.micro_batch_tokens,
         seed: options.seed,
     };
-    let watchdog = Watchdog::new(options.watchdog.clone())?;
-    let objective: Box<dyn Objective> = match request.method {
-        Method::Ppo => Box::new(Ppo::new(options.ppo.clone(), prompts, watchdog)?),
-        _ => Box::new(Grpo::new(options.grpo.clone(), prompts, watchdog)?),
-    };
-    Ok((objective, n_new))
+    Ok((prompts, n_new))
 }
 
 fn searches(request: &TrainRequest) -> Result<Option<Searches>> {

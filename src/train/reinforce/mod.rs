@@ -50,6 +50,6 @@ pub use policy_loss::{LossPart, PolicyPart, policy_loss};
 pub use ppo::Ppo;
 pub use ppo_loss::{PpoFigures, PpoLossPart, PpoPart, PpoStep, ppo_loss};
 pub use ppo_options::{AdaptiveKlOptions, PenaltyOptions, PpoOptions, PpoVariant};
-pub use rollouts::{PromptRow, Prompts};
+pub use rollouts::{Draw, PromptRow, Prompts};
 pub use value_head::ValueHead;
 pub use watchdog::{Watchdog, WatchdogSettings};
