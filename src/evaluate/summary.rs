@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::run::{RunRecord, TurnRecord};
@@ -76,16 +75,23 @@ pub fn summarise(
         .flat_map(|turn| turn.values.values())
         .flat_map(|values| values.keys())
         .collect();
-    let mut wanted = Vec::new();
+    let mut columns = Vec::new();
     for slice in slices(&turns, slice_keys) {
         for system in run.systems() {
-            wanted.extend(metrics.iter().map(|metric| (slice.clone(), system, metric.as_str())));
+            columns.extend(metrics.iter().filter_map(|metric| {
+                column(&turns, &conversations, slice.clone(), system, metric)
+            }));
         }
     }
-    let standings = wanted.into_par_iter().map(|(slice, system, metric)| {
-        standing(&turns, &conversations, slice, system, metric, settings)
+    let observed: Vec<Observed<'_>> = columns.iter().map(Column::observed).collect();
+    let estimates = significance::estimates(&observed, settings)?;
+    let standings = columns.into_iter().zip(estimates).map(|(column, estimate)| Standing {
+        system: column.system,
+        metric: column.metric,
+        slice: column.slice,
+        estimate,
     });
-    Ok(standings.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    Ok(standings.collect())
 }
 
 /// The slices that the turns fall into, all turns first: by each of the keys, or, without keys, by
@@ -138,24 +144,35 @@ fn percentiles(mut ms: Vec<f64>) -> Percentiles {
     Percentiles { n: ms.len(), p50: at(0.5), p95: at(0.95), p99: at(0.99) }
 }
 
-fn standing(
+/// The numbers of a mean.
+struct Column {
+    slice: Slice,
+    system: String,
+    metric: String,
+    values: Vec<f64>,
+    clusters: Vec<usize>,
+}
+
+impl Column {
+    fn observed(&self) -> Observed<'_> {
+        Observed { values: &self.values, clusters: Some(&self.clusters) }
+    }
+}
+
+/// None when no turn of the slice has the measure.
+fn column(
     turns: &[&TurnRecord],
     conversations: &[usize],
     slice: Slice,
     system: &str,
     metric: &str,
-    settings: &SignificanceSettings,
-) -> Result<Option<Standing>> {
+) -> Option<Column> {
     let of_slice = turns.iter().zip(conversations).filter(|(turn, _)| slice.holds(turn));
     let (values, clusters): (Vec<f64>, Vec<usize>) = of_slice
         .filter_map(|(turn, &cluster)| Some((turn.value(system, metric)?, cluster)))
         .unzip();
-    if values.is_empty() {
-        return Ok(None);
-    }
-    let observed = Observed { values: &values, clusters: Some(&clusters) };
-    let estimate = significance::estimate(observed, settings)?;
-    Ok(Some(Standing { system: system.to_owned(), metric: metric.to_owned(), slice, estimate }))
+    let (system, metric) = (system.to_owned(), metric.to_owned());
+    (!values.is_empty()).then_some(Column { slice, system, metric, values, clusters })
 }
 
 /// Whether the key cuts the turns: one that every turn has with the same value does not.

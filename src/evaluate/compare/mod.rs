@@ -7,7 +7,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::measure::{self, Better};
@@ -203,35 +202,37 @@ pub fn compare(
 
 fn rows(pairs: &Pairs<'_>, settings: &CompareSettings) -> Result<Vec<Row>> {
     let metrics = pairs.metrics(settings);
-    let mut wanted = Vec::new();
+    let mut columns = Vec::new();
     for slice in slices(&pairs.candidate, &settings.slices) {
-        wanted.extend(metrics.iter().map(|metric| (slice.clone(), metric.clone())));
+        let of_slice = metrics.iter().map(|metric| pairs.columns(&slice, metric));
+        let named =
+            of_slice.zip(&metrics).map(|(columns, metric)| (columns, metric, slice.clone()));
+        columns.extend(named.filter(|(columns, ..)| !columns.clusters.is_empty()));
     }
-    let rows = wanted.into_par_iter().map(|(slice, metric)| row(pairs, slice, metric, settings));
-    Ok(rows.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-}
-
-fn row(
-    pairs: &Pairs<'_>,
-    slice: Slice,
-    metric: String,
-    settings: &CompareSettings,
-) -> Result<Option<Row>> {
-    let columns = pairs.columns(&slice, &metric);
-    if columns.clusters.is_empty() {
-        return Ok(None);
-    }
-    let better = Better::of(&metric);
     let draws = &settings.significance;
-    let of = |values| Observed { values, clusters: Some(&columns.clusters) };
-    Ok(Some(Row {
-        candidate: significance::estimate(of(&columns.candidate), draws)?,
-        champion: significance::estimate(of(&columns.champion), draws)?,
-        difference: significance::difference(of(&columns.differences()), better.sign(), draws)?,
-        metric,
-        slice,
-        better,
-    }))
+    let differences: Vec<Vec<f64>> =
+        columns.iter().map(|(columns, ..)| columns.differences()).collect();
+    let signed = columns.iter().zip(&differences).map(|((columns, metric, _), values)| {
+        (columns.observed(values), Better::of(metric).sign())
+    });
+    let differences = significance::differences(&signed.collect::<Vec<_>>(), draws)?;
+    let candidates = columns.iter().map(|(columns, ..)| columns.observed(&columns.candidate));
+    let champions = columns.iter().map(|(columns, ..)| columns.observed(&columns.champion));
+    let both: Vec<Observed<'_>> = candidates.chain(champions).collect();
+    let means = significance::estimates(&both, draws)?;
+    let (candidates, champions) = means.split_at(columns.len());
+    let figures = candidates.iter().zip(champions).zip(differences);
+    let rows = columns.iter().zip(figures);
+    Ok(rows
+        .map(|((_, metric, slice), ((candidate, champion), difference))| Row {
+            metric: (*metric).clone(),
+            slice: slice.clone(),
+            better: Better::of(metric),
+            candidate: *candidate,
+            champion: *champion,
+            difference,
+        })
+        .collect())
 }
 
 fn same_data(candidate: Side<'_>, champion: Side<'_>, settings: &CompareSettings) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CompareSettings, Missing, Side};
 use crate::evaluate::run::TurnRecord;
+use crate::evaluate::significance::Observed;
 use crate::evaluate::summary::{Slice, conversations};
 
 /// The turns that both sides have, in the candidate's order.
@@ -25,6 +26,11 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Values of these turns.
+    pub fn observed<'a>(&'a self, values: &'a [f64]) -> Observed<'a> {
+        Observed { values, clusters: Some(&self.clusters) }
+    }
+
     pub fn differences(&self) -> Vec<f64> {
         self.candidate.iter().zip(&self.champion).map(|(one, other)| one - other).collect()
     }

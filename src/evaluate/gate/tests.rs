@@ -100,6 +100,9 @@ fn another_language_is_refused_for_the_language_and_its_slice() {
             .is_some_and(|slice| (slice.key.as_str(), slice.value.as_str()) == ("lang", "zh"))
     };
     assert!(verdict.reasons.iter().any(is_chinese), "{verdict:?}");
+    // All turns fall, too: that is no slice, and has a reason of its own.
+    let is_all = |reason: &Reason| reason.slice.as_ref().is_some_and(Slice::is_all);
+    assert!(verdict.names(ReasonCode::NotBetter) && !verdict.reasons.iter().any(is_all));
 }
 
 #[test]

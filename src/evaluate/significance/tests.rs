@@ -111,7 +111,7 @@ fn equal_settings_draw_equally_and_other_seeds_otherwise() {
     let first = difference(alone(&B), 1.0, &settings).unwrap();
     assert_eq!(first, difference(alone(&B), 1.0, &settings).unwrap());
     let means = |settings: &SignificanceSettings| {
-        draws::resampled_means(&clusters(alone(&B)).unwrap(), settings)
+        draws::resampled_means(&Clusters::new(&[alone(&B)]), settings)
     };
     assert_ne!(means(&settings), means(&other));
 }
@@ -147,4 +147,29 @@ fn unusable_input_is_refused_with_a_sentence() {
     let settings = SignificanceSettings { confidence: 95.0, ..settings };
     assert_eq!(settings.validate().unwrap_err().code, "significance_options");
     assert_near(percentile(&[1.0, 2.0, 4.0], 0.75), 3.0, 1e-12);
+}
+
+/// 70 columns over two ways to cut them: more than are drawn together, out of order.
+#[test]
+fn many_together_come_to_what_each_alone_comes_to() {
+    let settings = SignificanceSettings { n_resamples: 300, ..Default::default() };
+    let clusters = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4];
+    let columns: Vec<Vec<f64>> = (0..70)
+        .map(|column| {
+            (0..10).map(|row| f64::from((column * 7 + row * 3) % 11) / 11.0 - 0.4).collect()
+        })
+        .collect();
+    let observed: Vec<(Observed<'_>, f64)> = columns
+        .iter()
+        .enumerate()
+        .map(|(idx, values)| {
+            let clusters = (idx % 2 == 0).then_some(&clusters[..]);
+            (Observed { values, clusters }, if idx % 3 == 0 { -1.0 } else { 1.0 })
+        })
+        .collect();
+    let together = differences(&observed, &settings).unwrap();
+    for ((observed, sign), together) in observed.into_iter().zip(together) {
+        assert_eq!(difference(observed, sign, &settings).unwrap(), together);
+        assert_eq!(estimate(observed, &settings).unwrap(), together.estimate);
+    }
 }

@@ -31,7 +31,8 @@ fn differences(comparison: &Comparison) -> Section {
     let missing = &comparison.missing;
     let mut paragraphs = vec![format!(
         "Candidate: {candidate}. Champion: {champion}. {} turns that both have; differences are \
-         candidate − champion.",
+         candidate − champion. Each p-value is of its row alone: of twenty rows, one is below \
+         0.05 by chance.",
         comparison.n_pairs
     )];
     for (ids, side) in
