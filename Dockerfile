@@ -12,7 +12,8 @@ WORKDIR /querent
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs benches/load.rs benches/overload.rs benches/training.rs \
+    && touch src/lib.rs benches/load.rs benches/overload.rs benches/rollout.rs \
+        benches/training.rs \
     && cargo build --release --locked --bin querent \
     && rm -r src benches
 COPY . .

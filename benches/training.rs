@@ -6,12 +6,13 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people to run")]
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+mod peer;
+
 use clap::Parser;
+use peer::{Peer, shown};
 use querent::model::ModelFolder;
 use querent::model::device;
 use querent::model::qwen::Gradients;
@@ -107,63 +108,17 @@ impl Own {
     }
 }
 
-struct Peer {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start(python: &Path, options: &Options, batches: &[Vec<Sequence>]) -> Self {
-        let rows = |rows: &Vec<Sequence>| -> Vec<Value> {
-            rows.iter()
-                .map(|row| json!({ "tokens": row.tokens, "n_prompt": row.n_prompt }))
-                .collect()
-        };
-        let task = json!({
-            "model": options.model.canonicalize().unwrap(),
-            "threads": std::thread::available_parallelism().unwrap().get(),
-            "learning_rate": LEARNING_RATE,
-            "batches": batches.iter().map(rows).collect::<Vec<_>>(),
-        });
-        let path = std::env::temp_dir().join(format!("querent-bench-{}.json", std::process::id()));
-        std::fs::write(&path, task.to_string()).unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/training_peer.py");
-        let mut child = Command::new(python)
-            .args([script, path.to_str().unwrap()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, input, output }
-    }
-
-    fn round(&mut self, kind: &str) -> Value {
-        writeln!(self.input, "{kind}").unwrap();
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
-fn shown(name: &str, values: &[f64], unit: &str) {
-    let (least, most) = values
-        .iter()
-        .fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
-    println!(
-        "{name}: {:.2} {unit} (median of {}; {least:.2} to {most:.2})",
-        median(values),
-        values.len()
-    );
+fn start_peer(python: &Path, options: &Options, batches: &[Vec<Sequence>]) -> Peer {
+    let rows = |rows: &Vec<Sequence>| -> Vec<Value> {
+        rows.iter().map(|row| json!({ "tokens": row.tokens, "n_prompt": row.n_prompt })).collect()
+    };
+    let task = json!({
+        "model": options.model.canonicalize().unwrap(),
+        "threads": std::thread::available_parallelism().unwrap().get(),
+        "learning_rate": LEARNING_RATE,
+        "batches": batches.iter().map(rows).collect::<Vec<_>>(),
+    });
+    Peer::start(python, "training_peer.py", &task)
 }
 
 fn peak_bytes() -> f64 {
@@ -180,7 +135,7 @@ fn main() {
     let n_tokens: usize = batches.iter().flatten().map(|row| row.tokens.len()).sum();
     println!("{} steps of {} rows, {n_tokens} tokens a round", STEPS_PER_ROUND, options.rows);
     let mut own = Own::new(&options, &batches);
-    let mut peer = options.python.as_deref().map(|python| Peer::start(python, &options, &batches));
+    let mut peer = options.python.as_deref().map(|python| start_peer(python, &options, &batches));
     let (mut own_speed, mut whole, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     let (mut ratio_whole, mut ratio_answers) = (Vec::new(), Vec::new());
     for round in 0..=options.rounds {
@@ -212,12 +167,10 @@ fn main() {
     }
     shown("ours", &own_speed, "tokens/s");
     println!("ours: peak memory {:.0} MB", peak_bytes() / 1e6);
-    if let Some(mut peer) = peer {
+    if peer.is_some() {
         shown("transformers as it is", &whole, "tokens/s");
         shown("transformers, scores of answers only", &answers, "tokens/s");
         shown("ours / transformers as it is", &ratio_whole, "times");
         shown("ours / transformers, scores of answers only", &ratio_answers, "times");
-        drop(peer.input);
-        peer.child.wait().unwrap();
     }
 }

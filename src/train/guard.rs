@@ -214,7 +214,11 @@ impl Guard {
             return Some(Reason::GradientNotFinite);
         }
         let (least, most) = (self.settings.active_after, self.settings.max_deviations);
-        if let Some(deviations) = self.losses.deviations(seen.loss, least).filter(|z| *z > most) {
+        // The loss of a method by reward lies around 0, or follows what the value head has yet to
+        // learn: how far it moves says nothing of the step.
+        let is_telling = self.facts.method != Method::Reinforcement;
+        let deviations = self.losses.deviations(seen.loss, least).filter(|z| *z > most);
+        if let Some(deviations) = deviations.filter(|_| is_telling) {
             return Some(Reason::LossSpike { deviations });
         }
         let norm = self.norms.deviations(seen.gradient_norm, least);

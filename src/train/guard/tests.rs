@@ -81,6 +81,16 @@ fn a_spike_is_skipped_only_once_the_window_is_half_full() {
 }
 
 #[test]
+fn a_method_by_reward_is_judged_by_its_gradients_and_not_by_its_loss() {
+    let facts = RunFacts { method: Method::Reinforcement, ..FACTS };
+    let mut script = Script::new(GuardSettings::default(), facts);
+    script.healthy(64);
+    assert_eq!(script.see(50.0, 1.0), Verdict::Step);
+    assert!(matches!(script.see(2.0, 30.0), Verdict::Skip { .. }));
+    assert!(matches!(script.see(f64::NAN, 1.0), Verdict::Skip { .. }));
+}
+
+#[test]
 fn the_threshold_is_six_deviations() {
     let mut script = script();
     for index in 0..100 {

@@ -1,6 +1,7 @@
 //! Group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300) and its kin: answers to
 //! one prompt are compared with one another, without a model of their value.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -208,6 +209,24 @@ impl Grpo {
         ScoreOptions { temperature: self.options.temperature, statistics }
     }
 
+    /// The advantages, those of equal answers to a prompt gathered in the first of them: a model
+    /// that is sure of itself gives the same answer often, and the loss is linear in what it
+    /// counts. Only where nothing but the advantage counts.
+    fn gathered(&self, cycle: &Cycle) -> Vec<f32> {
+        let mut advantages = cycle.advantages.clone();
+        if self.options.needs_reference() || self.options.entropy_coefficient != 0.0 {
+            return advantages;
+        }
+        let mut first: HashMap<(usize, &[u32]), usize> = HashMap::new();
+        for (idx, answer) in cycle.answers.iter().enumerate() {
+            let place = *first.entry((answer.row, &answer.sequence.tokens)).or_insert(idx);
+            if place != idx {
+                advantages[place] += std::mem::take(&mut advantages[idx]);
+            }
+        }
+        advantages
+    }
+
     /// Whether an answer moves any weight.
     fn teaches(&self, advantage: f32) -> bool {
         advantage != 0.0
@@ -223,8 +242,9 @@ impl Grpo {
         gradients: &mut Gradients,
     ) -> Result<StepReport> {
         let normaliser = self.normaliser(cycle)?;
+        let advantages = self.gathered(cycle);
         let teaching: Vec<usize> =
-            (0..cycle.answers.len()).filter(|idx| self.teaches(cycle.advantages[*idx])).collect();
+            (0..cycle.answers.len()).filter(|idx| self.teaches(advantages[*idx])).collect();
         let mut report = StepReport { is_idle: teaching.is_empty(), ..StepReport::default() };
         let lengths: Vec<usize> =
             teaching.iter().map(|idx| cycle.answers[*idx].sequence.tokens.len()).collect();
@@ -233,8 +253,9 @@ impl Grpo {
         for part in parts {
             let part: Vec<usize> = part.into_iter().map(|place| teaching[place]).collect();
             let batch = packed(&cycle.answers, &part);
+            let of_part: Vec<f64> = part.iter().map(|idx| f64::from(advantages[*idx])).collect();
             let (loss, trained) =
-                self.pass(policy, cycle, &part, &batch, &normaliser, gradients)?;
+                self.pass(policy, cycle, (&part, &of_part), &batch, &normaliser, gradients)?;
             report.n_tokens += batch.inputs.len();
             report.loss += loss.loss;
             figures.merge(&loss.figures);
@@ -273,7 +294,7 @@ impl Grpo {
         &self,
         policy: &Policy,
         cycle: &Cycle,
-        part: &[usize],
+        (part, advantages): (&[usize], &[f64]),
         batch: &PackedBatch,
         normaliser: &Normaliser,
         gradients: &mut Gradients,
@@ -291,8 +312,6 @@ impl Grpo {
         let old = cycle.old.as_ref().map_or_else(|| current.clone(), of_part);
         let reference = cycle.reference.as_ref().map(of_part);
         let entropies = cycle.entropies.as_ref().map_or_else(|| wide(&scores.entropies), of_part);
-        let advantages: Vec<f64> =
-            part.iter().map(|idx| f64::from(cycle.advantages[*idx])).collect();
         let loss = policy_loss(
             &PolicyPart {
                 spans: &batch.spans,
@@ -301,7 +320,7 @@ impl Grpo {
                 old_log_probs: &old,
                 reference_log_probs: reference.as_deref(),
                 entropies: &entropies,
-                advantages: &advantages,
+                advantages,
             },
             &self.options,
             normaliser,

@@ -80,12 +80,13 @@ fn watchdog() -> Watchdog {
         start_steps: 2,
         window_steps: 2,
         patience_steps: 2,
-        min_entropy_share: None,
-        min_stopped_share: None,
-        max_reward_fall: None,
-        max_top_4gram_rise: None,
-        max_repetition_rise: None,
-        max_frac_groups_without_variance: None,
+        min_entropy_share: 0.0,
+        min_stopped_share: 0.0,
+        max_reward_fall: 0.0,
+        max_top_4gram_rise: 0.0,
+        max_repetition_rise: 0.0,
+        max_frac_groups_without_variance: 0.0,
+        max_kl: 0.0,
         ..WatchdogSettings::default()
     };
     Watchdog::new(settings).unwrap()
@@ -220,7 +221,7 @@ fn ppo_learns_what_the_judge_pays_for_in_both_variants() {
             &policy,
             &mut ppo(ppo_options),
             dir.path(),
-            &TrainOptions { batch_rows: 16, ..options(120) },
+            &TrainOptions { batch_rows: 16, learning_rate: Some(2e-3), ..options(120) },
         )
         .unwrap();
         let (before, after) = (report.before["eval_reward"], report.after["eval_reward"]);
