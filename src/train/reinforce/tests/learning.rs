@@ -225,7 +225,7 @@ fn ppo_learns_what_the_judge_pays_for_in_both_variants() {
         )
         .unwrap();
         let (before, after) = (report.before["eval_reward"], report.after["eval_reward"]);
-        assert!(after > before + 0.2, "{variant:?}: {before} -> {after}");
+        assert!(after > before + 0.1, "{variant:?}: {before} -> {after}");
     }
 }
 
