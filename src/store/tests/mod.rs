@@ -8,6 +8,7 @@ mod crash;
 mod databases;
 mod feedback;
 mod keys;
+mod outage;
 mod repeats;
 #[expect(dead_code, reason = "the tests over HTTP use all of it")]
 #[path = "../../../tests/support/postgres.rs"]
@@ -107,6 +108,10 @@ on_each_database! {
         a_user_is_forgotten_with_what_others_said_of_their_requests,
         what_is_older_than_its_time_is_purged,
         a_salt_is_drawn_once;
+    outage:
+        what_was_read_lately_is_known_without_the_database,
+        what_was_deleted_is_not_known,
+        nothing_is_known_of_what_was_never_read;
     repeats:
         one_of_many_claims_is_granted_and_its_answer_kept,
         claims_are_released_or_lapse,
