@@ -33,6 +33,7 @@ mod object;
 mod ops;
 mod outgoing;
 mod pages;
+mod places;
 mod record;
 mod shed;
 mod stream;
