@@ -174,7 +174,7 @@ async fn events_are_what_the_description_says() {
     search["include_context"] = json!(true);
     for (path, body) in [("/v1/rewrite", question()), ("/v1/search", search)] {
         let content = &api["paths"][path]["post"]["responses"]["200"]["content"];
-        let schema = &content["text/event-stream"]["schema"]["$ref"];
+        let schema = &content["text/event-stream"]["x-item-schema"]["$ref"];
         let pointer = schema.as_str().unwrap().strip_prefix('#').unwrap();
         let described = api.pointer(pointer).unwrap()["oneOf"].as_array().unwrap();
         let schema_of = |name: &str| {

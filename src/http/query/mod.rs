@@ -27,7 +27,7 @@ use crate::service::Services;
 use crate::store::access::Scope;
 
 pub use answer::{RewriteResponse, SearchResponse};
-pub use events::{RewriteEvent, SearchEvent};
+pub use events::{RewriteEvent, SearchEvent, describe as describe_events};
 pub use request::MAX_USER_CHARS;
 pub use request::{RewriteRequest, SearchRequest};
 
@@ -66,7 +66,7 @@ impl<T: Serialize> IntoResponse for Timed<T> {
     responses((
         status = 200,
         description = "The rewrite; with `stream`, as events",
-        content((RewriteResponse = "application/json"), (RewriteEvent = "text/event-stream")),
+        content((RewriteResponse = "application/json"), (String = "text/event-stream")),
     ))
 )]
 pub async fn rewrite_query(
@@ -104,7 +104,7 @@ pub async fn rewrite_query(
     responses((
         status = 200,
         description = "The passages, best first; with `stream`, as events",
-        content((SearchResponse = "application/json"), (SearchEvent = "text/event-stream")),
+        content((SearchResponse = "application/json"), (String = "text/event-stream")),
     ))
 )]
 pub async fn search_passages(
@@ -145,7 +145,7 @@ pub async fn search_passages(
     ),
     responses((
         status = 200, description = "The events, those of a rewrite or of a search",
-        body = SearchEvent, content_type = "text/event-stream"
+        body = String, content_type = "text/event-stream"
     ))
 )]
 pub async fn get_stream(
