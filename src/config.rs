@@ -58,10 +58,14 @@ pub struct HttpConfig {
     pub port: u16,
     /// Largest request body.
     pub max_body_bytes: usize,
+    /// Largest answer; one in pieces is broken off there.
+    pub max_response_bytes: usize,
     /// Longest time for a whole request.
     pub request_timeout_ms: u64,
     /// Longest time for the request's head to arrive.
     pub header_timeout_ms: u64,
+    /// Longest time for a client to take nothing more of its answer.
+    pub write_timeout_ms: u64,
     pub max_connections: usize,
 }
 
@@ -253,8 +257,10 @@ impl Default for Config {
                 host: "127.0.0.1".into(),
                 port: 8080,
                 max_body_bytes: 16 * 1024 * 1024,
+                max_response_bytes: 64 * 1024 * 1024,
                 request_timeout_ms: 30_000,
                 header_timeout_ms: 10_000,
+                write_timeout_ms: 30_000,
                 max_connections: 8_192,
             },
             limits: LimitsConfig {
@@ -372,8 +378,11 @@ impl Config {
                  feedback for ever"
             )));
         }
-        if self.http.max_body_bytes == 0 || self.http.max_connections == 0 {
-            return Err(unusable("[http] max_body_bytes and max_connections must be above 0"));
+        let http = &self.http;
+        if [http.max_body_bytes, http.max_response_bytes, http.max_connections].contains(&0) {
+            return Err(unusable(
+                "[http] max_body_bytes, max_response_bytes and max_connections must be above 0",
+            ));
         }
         self.rewriter.check()?;
         if !(0.0..=1.0).contains(&self.telemetry.sampling_ratio) {

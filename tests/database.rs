@@ -14,6 +14,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 const DOCUMENTS: &str = "/v1/collections/docs/documents";
 const SCOPES: &str = "query,corpus.read,corpus.write";
+const QUERY: &str = "导出客户列表";
+const GONE: &str = "database_unavailable";
 /// For the server to find a database that is there again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,6 +89,41 @@ async fn finds(caller: &Caller, query: &str, id: &str) {
     let body = json!({"query": query, "collection": "docs", "mode": "never"});
     let found = caller.post("/v1/search", &body).await;
     assert_eq!(found.body["results"][0]["document_id"], id, "{found:?}");
+    assert_eq!(found.body["degraded"], json!([]), "{found:?}");
+}
+
+fn names(body: &Value, code: &str) -> bool {
+    body["degraded"].as_array().unwrap().iter().any(|degraded| degraded == code)
+}
+
+/// Searches and rewrites while the database is gone: what is known of it is enough.
+async fn goes_on(caller: &Caller) {
+    for mode in ["never", "auto"] {
+        let body = json!({"query": QUERY, "collection": "docs", "mode": mode});
+        let started = Instant::now();
+        let found = caller.post("/v1/search", &body).await;
+        assert_eq!(found.status, 200, "{found:?}");
+        assert!(started.elapsed() < Duration::from_secs(2), "it waited {:?}", started.elapsed());
+        assert!(names(&found.body, GONE), "{found:?}");
+        assert_eq!(found.body["results"][0]["document_id"], "export", "{found:?}");
+        assert_eq!(found.body["rewrite"]["standalone"], QUERY, "{found:?}");
+    }
+    let messages = json!([{"role": "user", "content": "开原有什么好玩的呢"},
+                          {"role": "assistant", "content": "开原有咸州古城"}]);
+    let mut question = json!({"query": "那有啥好吃的", "messages": messages, "mode": "always"});
+    question["max_rewrite_ms"] = json!(20_000);
+    let mut within = question.clone();
+    within["collection"] = json!("docs");
+    for (body, is_degraded) in [(question, false), (within, true)] {
+        let answer = caller.post("/v1/rewrite", &body).await;
+        assert_eq!((answer.status, names(&answer.body, GONE)), (200, is_degraded), "{answer:?}");
+        assert!(answer.body["standalone"].as_str().unwrap().contains("开原"), "{answer:?}");
+    }
+    // Nothing is known of it, not even whether it is there.
+    let body = json!({"query": QUERY, "collection": "nowhere", "mode": "never"});
+    let found = caller.post("/v1/search", &body).await;
+    assert_eq!((found.status, names(&found.body, GONE)), (200, true), "{found:?}");
+    assert_eq!(found.body["results"], json!([]), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +132,7 @@ async fn a_database_that_goes_away_is_waited_for() {
     let schema = dir.schema.as_ref().unwrap();
     let mut cable = Cable::new(schema.address()).await;
     dir.use_database(&schema.url_by(&cable.address));
-    let key = create_key(dir.path(), "default", SCOPES, None);
+    let [key, unseen] = [(); 2].map(|()| create_key(dir.path(), "default", SCOPES, None));
     for flags in [&["--dev"][..], &[]] {
         let server = Server::start_with(dir.path(), flags, &[]).await;
         let caller = server.with_key(&key);
@@ -106,19 +143,28 @@ async fn a_database_that_goes_away_is_waited_for() {
         let accepted = caller.post(DOCUMENTS, &body).await;
         assert_eq!(accepted.status, 202, "{accepted:?}");
 
+        let rest = json!({"query": QUERY, "collection": "docs", "mode": "never"});
+        let whole = caller.post("/v1/search", &rest).await;
+        assert_eq!(whole.body["degraded"], json!([]), "{whole:?}");
         cable.cut().await;
+        // The first to meet the outage waits for it to pass.
+        let first = caller.post("/v1/search", &rest).await;
+        assert!(first.status == 200 && names(&first.body, GONE), "{first:?}");
+        goes_on(&caller).await;
         is_refused(&caller, Method::GET, "/readyz", None).await;
         is_refused(&caller, Method::GET, "/v1/collections", None).await;
         is_refused(&caller, Method::POST, DOCUMENTS, Some(body)).await;
-        let search = json!({"query": "导出客户列表", "collection": "docs", "mode": "never"});
-        is_refused(&caller, Method::POST, "/v1/search", Some(search)).await;
+        if flags.is_empty() {
+            let stranger = server.with_key(&unseen);
+            is_refused(&stranger, Method::POST, "/v1/search", Some(rest)).await;
+        }
         assert_eq!(caller.get("/livez").await.status, 200);
 
         cable.mend().await;
         is_ready_again(&caller).await;
         let task = caller.wait_for(accepted.body["task"].as_str().unwrap()).await;
         assert_eq!(task["status"], "succeeded", "{task}");
-        finds(&caller, "导出客户列表", "export").await;
+        finds(&caller, QUERY, "export").await;
         finds(&caller, "团队版每人每月", "price").await;
         assert!(!server.log().contains("panicked"), "{}", server.log());
         assert_eq!(server.terminate(PATIENCE).unwrap().code(), Some(0));

@@ -6,9 +6,40 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, Server, create_key};
+use support::{Answer, Caller, DataDir, Server, create_key};
 
 const QUESTION: &str = "奥德赛的默认端口是多少";
+
+/// Each test runs on SQLite, and on PostgreSQL where there is a server for tests.
+macro_rules! on_each_database {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::DataDir::new()).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                if let Some(dir) = super::DataDir::on_postgres().await {
+                    super::$test(dir).await;
+                }
+            })+
+        }
+    };
+}
+
+on_each_database! {
+    feedback_is_kept_with_what_it_is_about,
+    feedback_on_what_was_not_shown_is_refused,
+    a_user_can_be_forgotten,
+    queries_are_written_down_unless_the_log_is_off,
+    queries_are_written_down_as_hashes,
+    queries_are_written_down_as_they_are,
+    feedback_stays_with_its_tenant_and_its_scopes,
+}
 
 async fn server(dir: &Path, variables: &[(&str, &str)]) -> Server {
     let server = Server::start_with(dir, &["--dev"], variables).await;
@@ -36,9 +67,7 @@ async fn listed(caller: &Caller, query: &str) -> Vec<Value> {
     answer.body["data"].as_array().unwrap().clone()
 }
 
-#[tokio::test]
-async fn feedback_is_kept_with_what_it_is_about() {
-    let dir = tempfile::tempdir().unwrap();
+async fn feedback_is_kept_with_what_it_is_about(dir: DataDir) {
     let server = server(dir.path(), &[]).await;
     let caller = &server.caller;
     let found = search(caller, "u1").await;
@@ -73,9 +102,7 @@ async fn feedback_is_kept_with_what_it_is_about() {
     assert_eq!((page["data"].as_array().unwrap().len(), &page["has_more"]), (3, &json!(true)));
 }
 
-#[tokio::test]
-async fn feedback_on_what_was_not_shown_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+async fn feedback_on_what_was_not_shown_is_refused(dir: DataDir) {
     let server = server(dir.path(), &[]).await;
     let caller = &server.caller;
     let found = search(caller, "u1").await;
@@ -98,9 +125,7 @@ async fn feedback_on_what_was_not_shown_is_refused() {
     assert!(listed(caller, "").await.is_empty());
 }
 
-#[tokio::test]
-async fn a_user_can_be_forgotten() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_user_can_be_forgotten(dir: DataDir) {
     let server = server(dir.path(), &[("QUERENT__LOG__QUERIES", "plain")]).await;
     let caller = &server.caller;
     let mut targets = Vec::new();
@@ -123,38 +148,46 @@ async fn a_user_can_be_forgotten() {
     assert!(listed(caller, "").await.is_empty());
 }
 
-#[tokio::test]
-async fn queries_are_written_down_as_the_setting_says() {
-    for (setting, readable, known_later) in
-        [("off", false, false), ("hashed", false, true), ("plain", true, true)]
-    {
-        let dir = tempfile::tempdir().unwrap();
-        let variables =
-            [("QUERENT__LOG__QUERIES", setting), ("QUERENT__FEEDBACK__KEEP_REQUEST", "false")];
-        let first = server(dir.path(), &variables).await;
-        let found = search(&first.caller, "u1").await;
-        assert!(first.terminate(std::time::Duration::from_secs(10)).is_some());
-        let mut held = false;
-        for entry in std::fs::read_dir(dir.path()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                let bytes = std::fs::read(&path).unwrap();
-                let detail = format!("\"query\":\"{QUESTION}\"");
-                held |= bytes.windows(detail.len()).any(|window| window == detail.as_bytes());
-            }
-        }
-        assert_eq!(held, readable, "{setting}");
-        // A server that has just started remembers nothing but what was written.
-        let second = Server::start_with(dir.path(), &["--dev"], &variables).await;
-        let body = json!({"target": found["id"], "kind": "thumb", "value": 1});
-        let status = give(&second.caller, body).await.status;
-        assert_eq!(status, if known_later { 204 } else { 404 }, "{setting}");
-    }
+async fn queries_are_written_down_unless_the_log_is_off(dir: DataDir) {
+    are_written_down(dir, "off", false, false).await;
 }
 
-#[tokio::test]
-async fn feedback_stays_with_its_tenant_and_its_scopes() {
-    let dir = tempfile::tempdir().unwrap();
+async fn queries_are_written_down_as_hashes(dir: DataDir) {
+    are_written_down(dir, "hashed", false, true).await;
+}
+
+async fn queries_are_written_down_as_they_are(dir: DataDir) {
+    are_written_down(dir, "plain", true, true).await;
+}
+
+/// Asks with a setting of the log: whether the query can be read in the database, and whether the
+/// request is known to a server that starts later.
+async fn are_written_down(dir: DataDir, setting: &str, is_readable: bool, is_known_later: bool) {
+    let variables =
+        [("QUERENT__LOG__QUERIES", setting), ("QUERENT__FEEDBACK__KEEP_REQUEST", "false")];
+    let first = server(dir.path(), &variables).await;
+    let found = search(&first.caller, "u1").await;
+    assert!(first.terminate(std::time::Duration::from_secs(10)).is_some());
+    let is_held = match &dir.schema {
+        Some(schema) => schema.details().await.contains(QUESTION),
+        None => files(dir.path()).contains(&format!("\"query\":\"{QUESTION}\"")),
+    };
+    assert_eq!(is_held, is_readable, "{setting}");
+    // A server that has just started remembers nothing but what was written.
+    let second = Server::start_with(dir.path(), &["--dev"], &variables).await;
+    let body = json!({"target": found["id"], "kind": "thumb", "value": 1});
+    let status = give(&second.caller, body).await.status;
+    assert_eq!(status, if is_known_later { 204 } else { 404 }, "{setting}");
+}
+
+/// What stands in the files of a directory.
+fn files(dir: &Path) -> String {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let bytes = paths.filter(|path| path.is_file()).map(|path| std::fs::read(path).unwrap());
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
+}
+
+async fn feedback_stays_with_its_tenant_and_its_scopes(dir: DataDir) {
     let of_a =
         create_key(dir.path(), "a", "query,feedback,corpus.write,jobs.read,jobs.write", None);
     let of_b = create_key(dir.path(), "b", "query,feedback,jobs.read,jobs.write", None);

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use querent::telemetry::metrics::names;
+use querent::telemetry::metrics::{Invariant, names};
 use serde_json::json;
 use support::{Server, create_key};
 
@@ -112,8 +112,16 @@ async fn a_rewrite_and_a_search_move_the_metrics() {
     }
     let at_rest = r#"querent_queue_depth{queue="generate"}"#;
     assert!(after.contains(at_rest) && sample(&after, at_rest) == 0.0, "{after}");
-    // Only trouble brings these forth.
-    let rare = ["querent_requests_shed_total", "querent_rewrite_fallback_total"];
+    for broken in Invariant::ALL {
+        let name = format!("querent_invariant_violations_total{{name=\"{}\"}}", broken.as_str());
+        assert!(after.contains(&format!("{name} 0\n")), "{name}\n{after}");
+    }
+    // Only trouble brings these forth, or a GPU.
+    let rare = [
+        "querent_requests_shed_total",
+        "querent_rewrite_fallback_total",
+        "querent_gpu_memory_bytes",
+    ];
     for name in names().filter(|name| !rare.contains(name)) {
         assert!(after.contains(&format!("# TYPE {name} ")), "{name}\n{after}");
         assert!(after.contains(&format!("# HELP {name} ")), "{name}\n{after}");

@@ -130,6 +130,67 @@ async fn a_search_tells_raw_results_before_the_rewritten_ones() {
     assert_eq!(plain["results"][0], data(&told, "results")["results"][0]);
 }
 
+/// Whether a value has the members that a schema of the description names, all of those that it
+/// requires and no other.
+fn check_members(api: &Value, schema: &Value, value: &Value, place: &str) {
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => api.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+        None => schema,
+    };
+    if let Some(choices) = schema["oneOf"].as_array().filter(|_| !value.is_null()) {
+        let choice = choices.iter().find(|choice| choice["type"] != "null").unwrap();
+        if choices.len() == 2 && choices.iter().any(|choice| choice["type"] == "null") {
+            check_members(api, choice, value, place);
+        }
+    }
+    if let Some(items) = value.as_array() {
+        for item in items {
+            check_members(api, &schema["items"], item, place);
+        }
+    }
+    let (Some(known), Some(members)) = (schema["properties"].as_object(), value.as_object()) else {
+        return;
+    };
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(members.contains_key(name.as_str().unwrap()), "{place} lacks {name}: {value}");
+    }
+    for (name, member) in members {
+        let schema = known.get(name);
+        let schema = schema.unwrap_or_else(|| panic!("{place} has {name}: {value}"));
+        check_members(api, schema, member, &format!("{place}/{name}"));
+    }
+}
+
+#[tokio::test]
+async fn events_are_what_the_description_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.caller.make("docs").await;
+    let documents = json!([{"id": "food", "text": "开原的好吃的有大冷面和酸菜馅饼。"}]);
+    server.caller.ingest("docs", documents).await;
+    let api = server.caller.get("/openapi.json").await.body;
+    let mut search = question();
+    search["collection"] = json!("docs");
+    search["include_context"] = json!(true);
+    for (path, body) in [("/v1/rewrite", question()), ("/v1/search", search)] {
+        let content = &api["paths"][path]["post"]["responses"]["200"]["content"];
+        let schema = &content["text/event-stream"]["x-item-schema"]["$ref"];
+        let pointer = schema.as_str().unwrap().strip_prefix('#').unwrap();
+        let described = api.pointer(pointer).unwrap()["oneOf"].as_array().unwrap();
+        let schema_of = |name: &str| {
+            let is_named = |event: &&Value| event["properties"]["event"]["enum"] == json!([name]);
+            let found = described.iter().find(is_named);
+            &found.unwrap_or_else(|| panic!("no {name} in {described:?}"))["properties"]["data"]
+        };
+        schema_of("error");
+        let told = events(ask(&server.caller, path, &body), 1_000).await;
+        assert!(told.len() > 4, "{told:?}");
+        for event in told {
+            check_members(&api, schema_of(&event.name), &event.data, &event.name);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_broken_stream_goes_on_where_it_stopped() {
     let dir = tempfile::tempdir().unwrap();
@@ -182,7 +243,7 @@ async fn silent_model() -> (String, UnboundedReceiver<&'static str>) {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_the_generation() {
+async fn a_client_that_leaves_ends_the_generation_within_100_ms() {
     let dir = tempfile::tempdir().unwrap();
     let (url, mut told) = silent_model().await;
     let variables =
@@ -190,16 +251,22 @@ async fn a_client_that_leaves_ends_the_generation() {
     let server = Server::start_with(dir.path(), &["--dev"], &variables).await;
     let mut question = question();
     question["max_rewrite_ms"] = json!(60_000);
-    let mut response = ask(&server.caller, "/v1/rewrite", &question).send().await.unwrap();
-    let first = response.chunk().await.unwrap().unwrap();
-    assert!(std::str::from_utf8(&first).unwrap().contains("event: gate"), "{first:?}");
-    assert_eq!(told.recv().await, Some("came"));
-    let left = std::time::Instant::now();
-    drop(response);
-    // Ten times what is promised: machines that test have other things to do.
-    let ended = tokio::time::timeout(Duration::from_secs(1), told.recv()).await;
-    assert_eq!(ended.ok().flatten(), Some("ended"));
-    println!("the generation ended {:?} after its client left", left.elapsed());
+    let mut times = Vec::new();
+    for round in 0..5 {
+        question["query"] = json!(format!("那第{round}天有啥好吃的"));
+        let mut response = ask(&server.caller, "/v1/rewrite", &question).send().await.unwrap();
+        let first = response.chunk().await.unwrap().unwrap();
+        assert!(std::str::from_utf8(&first).unwrap().contains("event: gate"), "{first:?}");
+        assert_eq!(told.recv().await, Some("came"));
+        let left = std::time::Instant::now();
+        drop(response);
+        let ended = tokio::time::timeout(Duration::from_secs(2), told.recv()).await;
+        assert_eq!(ended.ok().flatten(), Some("ended"), "the model is still asked");
+        times.push(left.elapsed());
+    }
+    // Machines that test have other things to do; what it takes is the least that it took.
+    assert!(times.iter().min().unwrap() < &Duration::from_millis(100), "{times:?}");
+    println!("the generation ended so long after its client left: {times:?}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use support::{Caller, Server, create_key};
 
 const SEED: u64 = 20_261_124;
-const N_CALLS: usize = 3_000;
+const N_CALLS: usize = 10_000;
 /// Words that are no part of one another nor of anything else.
 const CANARIES: [&str; 5] =
     ["zitronenfalter", "quastenflosser", "海豚暗号", "黄莺密语", "wolpertinger"];

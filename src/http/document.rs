@@ -10,6 +10,7 @@ use super::compat::shape::Shape;
 use super::generators;
 use super::guard::SCHEME;
 use super::idempotency;
+use super::query::describe_events;
 
 pub const ASKING: &str = "asking";
 pub const FEEDBACK: &str = "feedback";
@@ -47,6 +48,7 @@ pub fn base() -> OpenApi {
 
 /// Adds what all operations share: the key, and the refusal as the default answer.
 pub fn complete(mut api: OpenApi) -> OpenApi {
+    describe_events(&mut api);
     let components = api.components.get_or_insert_default();
     add_key(components);
     generators::adapt(components);

@@ -15,7 +15,7 @@ use super::compat::shape::Shape;
 use super::problem::{Answer, Problem};
 use crate::error::{Error, Kind};
 use crate::store::new_id;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Invariant};
 use crate::telemetry::traces::RequestSpan;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -90,6 +90,7 @@ pub async fn limit_time(
 
 /// 500 for a panic. Its message is left to the panic hook: it may quote what the caller sent.
 pub fn refuse_after_panic(_message: Box<dyn Any + Send>) -> Response {
+    metrics::violated(Invariant::NoPanic, 1);
     Problem::from(Error::internal("a handler panicked")).into_response()
 }
 

@@ -31,7 +31,9 @@ mod limits;
 pub mod metrics;
 mod object;
 mod ops;
+mod outgoing;
 mod pages;
+mod places;
 mod record;
 mod shed;
 mod stream;
@@ -75,10 +77,14 @@ pub struct HttpSettings {
     /// to it that this is only ever served on a loopback address.
     pub dev: bool,
     pub max_body_bytes: usize,
+    /// For an answer, its head left aside.
+    pub max_response_bytes: usize,
     /// For a whole request, its body included.
     pub request_timeout: Duration,
     /// For the head of a request to arrive; an idle connection is closed after it as well.
     pub header_timeout: Duration,
+    /// For a client to take some more of its answer.
+    pub write_timeout: Duration,
     pub max_connections: usize,
     pub limits: LimitsConfig,
     /// For open requests to end at shutdown.
@@ -92,8 +98,10 @@ impl HttpSettings {
         Self {
             dev,
             max_body_bytes: config.max_body_bytes,
+            max_response_bytes: config.max_response_bytes,
             request_timeout: Duration::from_millis(config.request_timeout_ms.max(1)),
             header_timeout: Duration::from_millis(config.header_timeout_ms.max(1)),
+            write_timeout: Duration::from_millis(config.write_timeout_ms.max(1)),
             max_connections: config.max_connections,
             limits,
             drain_timeout: DRAIN_TIMEOUT,
@@ -166,6 +174,7 @@ fn layered(router: Router, controls: Controls, settings: &HttpSettings) -> Route
         .layer(from_fn_with_state(controls.shed, shed::admit))
         .layer(from_fn_with_state(Arc::new(controls.guard), guard::check))
         .layer(from_fn_with_state(settings.request_timeout, layers::limit_time))
+        .layer(from_fn_with_state(settings.max_response_bytes, outgoing::limit_size))
         .layer(CatchPanicLayer::custom(layers::refuse_after_panic))
         .layer(from_fn_with_state(Arc::new(controls.recorder), record::record))
         .layer(from_fn(layers::finish))

@@ -1,5 +1,5 @@
-//! The accept loop. `axum::serve` of 0.8 has no deadline for a request's head and no limit on
-//! connections, so a few slow clients could hold the server.
+//! The accept loop. `axum::serve` of 0.8 has no deadline for a request's head or for the taking of
+//! an answer and no limit on connections, so a few slow clients could hold the server.
 
 use std::future::Future;
 use std::io;
@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::HttpSettings;
+use super::outgoing::TimedWrites;
 use super::problem::{MEDIA_TYPE, Problem};
 use crate::error::{Error, Kind, Result};
 use crate::store::new_id;
@@ -61,6 +62,7 @@ pub async fn serve(
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
         router,
         header_timeout: settings.header_timeout,
+        write_timeout: settings.write_timeout,
         phase: watched,
     };
     tokio::select! {
@@ -80,6 +82,7 @@ struct Server {
     refusals: Arc<Semaphore>,
     router: Router,
     header_timeout: Duration,
+    write_timeout: Duration,
     phase: watch::Receiver<Phase>,
 }
 
@@ -110,6 +113,7 @@ impl Server {
         let _ = stream.set_nodelay(true);
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
             let (router, phase) = (self.router.clone(), self.phase.clone());
+            let stream = TimedWrites::new(stream, self.write_timeout);
             tokio::spawn(connect(stream, router, self.header_timeout, phase, permit));
             return;
         }
@@ -134,7 +138,7 @@ impl Server {
 
 /// Serves one connection to its end, holding its permit.
 async fn connect(
-    stream: TcpStream,
+    stream: TimedWrites<TcpStream>,
     router: Router,
     header_timeout: Duration,
     mut phase: watch::Receiver<Phase>,
@@ -220,10 +224,14 @@ mod tests {
                 "late"
             }),
         );
+        // More than the buffers of a connection hold.
+        let router = router.route("/large", get(|| async { "x".repeat(64 << 20) }));
         let settings = HttpSettings {
             dev: false,
             max_body_bytes: 1_000,
             request_timeout: Duration::from_secs(5),
+            max_response_bytes: 64 << 20,
+            write_timeout: Duration::from_millis(300),
             header_timeout: Duration::from_millis(300),
             max_connections,
             drain_timeout: Duration::from_secs(3),
@@ -274,6 +282,24 @@ mod tests {
         drop(held);
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(send(server.address, REQUEST).await.contains("well"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_reading_is_cut_off() {
+        let server = start(1).await;
+        let mut idle = TcpStream::connect(server.address).await.unwrap();
+        let large = REQUEST.replace("GET /", "GET /large");
+        idle.write_all(large.as_bytes()).await.unwrap();
+        // It holds the only connection that there may be, until it is cut off.
+        let started = Instant::now();
+        assert!(send(server.address, REQUEST).await.contains("too_many_connections"));
+        while !send(server.address, REQUEST).await.contains("well") {
+            assert!(started.elapsed() < Duration::from_secs(5), "it is still held");
+        }
+        assert!(started.elapsed() >= Duration::from_millis(200), "it had no time at all");
+        let mut answer = Vec::new();
+        let _ = idle.read_to_end(&mut answer).await;
+        assert!(answer.len() < 64 << 20, "it is whole");
     }
 
     #[tokio::test]

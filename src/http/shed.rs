@@ -1,5 +1,6 @@
 //! Load shedding: what computes is admitted up to what the machine can do, waits a moment when
-//! that is full, and is refused then. A refusal is cheap and comes at once; the admitted stay fast.
+//! that is full, and is refused then. A refusal is cheap and comes at once; the admitted stay fast,
+//! because the last to come is the next to be admitted.
 //!
 //! Two budgets hold together: requests, and the tokens they bring along (estimated from the
 //! body's length, because the body is read only once it is admitted). Routes that compute nothing
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use utoipa::openapi::OpenApi;
 
 use super::guard::{self, Access};
+use super::places::{Place, Places};
 use super::problem::Answer;
 use crate::config::LimitsConfig;
 use crate::error::{Error, Kind, Result};
@@ -30,11 +32,13 @@ const KIB: usize = 1_024;
 /// Requests at a time for each core, when the settings leave it open.
 const PER_CORE: usize = 2;
 const PER_CORE_REMOTE: usize = 32;
+/// For work that begins again, whose caller has waited before.
+const PATIENCE_TO_GO_ON: Duration = Duration::from_secs(10);
 
 /// The budgets of this server.
 #[derive(Clone)]
 pub struct Shed {
-    requests: Arc<Semaphore>,
+    requests: Places,
     tokens: Arc<Semaphore>,
     kibibytes: Arc<Semaphore>,
     max_tokens: usize,
@@ -52,7 +56,7 @@ pub struct Admitted(#[expect(dead_code, reason = "held for what its end does")] 
 
 #[derive(Debug)]
 struct Permits {
-    _request: OwnedSemaphorePermit,
+    _request: Place,
     _tokens: OwnedSemaphorePermit,
 }
 
@@ -96,7 +100,7 @@ impl Shed {
         let (max_tokens, max_kibibytes) =
             (most(limits.max_tokens_in_flight), most(limits.max_body_mib_in_flight * KIB));
         Self {
-            requests: Arc::new(Semaphore::new(most(n_requests))),
+            requests: Places::new(most(n_requests)),
             tokens: Arc::new(Semaphore::new(max_tokens)),
             kibibytes: Arc::new(Semaphore::new(max_kibibytes)),
             max_tokens,
@@ -108,23 +112,19 @@ impl Shed {
     }
 
     async fn enter(&self) -> Result<Admitted> {
-        let request = Arc::clone(&self.requests).acquire_owned().await.map_err(closed)?;
+        let request = self.requests.take(PATIENCE_TO_GO_ON).await.ok_or_else(overloaded)?;
         let tokens = Arc::clone(&self.tokens).acquire_many_owned(1).await.map_err(closed)?;
         Ok(Admitted(Arc::new(Permits { _request: request, _tokens: tokens })))
     }
 
     async fn admit(&self, n_bytes: usize) -> Result<Admitted> {
         let until = Instant::now() + self.patience;
-        let request = Arc::clone(&self.requests).acquire_owned();
-        let request = tokio::time::timeout_at(until, request).await.map_err(|_| overloaded())?;
+        let request = self.requests.take(self.patience).await.ok_or_else(overloaded)?;
         let n_tokens = (n_bytes / BYTES_PER_TOKEN).clamp(1, self.max_tokens);
         let tokens = Arc::clone(&self.tokens).acquire_many_owned(narrow(n_tokens));
         let tokens =
             tokio::time::timeout_at(until, tokens).await.map_err(|_| over_tokens(n_tokens))?;
-        Ok(Admitted(Arc::new(Permits {
-            _request: request.map_err(closed)?,
-            _tokens: tokens.map_err(closed)?,
-        })))
+        Ok(Admitted(Arc::new(Permits { _request: request, _tokens: tokens.map_err(closed)? })))
     }
 
     /// Room in memory for a body.

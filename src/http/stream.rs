@@ -20,10 +20,12 @@ use moka::sync::Cache;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
+use utoipa::ToSchema;
 
 use super::problem::{Answer, Problem};
 use crate::error::{Error, Kind};
 use crate::store::{TenantId, new_id};
+use crate::telemetry::metrics::{self, Invariant};
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,8 @@ pub struct Streams {
     recent: Cache<String, Arc<Recording>>,
     open: Arc<Semaphore>,
     max_open: usize,
+    /// Of silence, after which a line says that the stream is still there.
+    heartbeat: Duration,
 }
 
 impl Streams {
@@ -53,6 +57,7 @@ impl Streams {
             recent: Cache::builder().max_capacity(MAX_RECORDINGS).time_to_live(KEPT_FOR).build(),
             open: Arc::new(Semaphore::new(max_open)),
             max_open,
+            heartbeat: HEARTBEAT,
         }
     }
 
@@ -122,7 +127,7 @@ impl Streams {
             self.recent.invalidate(&recording.id);
             return Err(problem);
         }
-        let keep_alive = KeepAlive::new().interval(HEARTBEAT);
+        let keep_alive = KeepAlive::new().interval(self.heartbeat);
         let mut response = Sse::new(listener.events()).keep_alive(keep_alive).into_response();
         let headers = response.headers_mut();
         headers.insert(BUFFERING, HeaderValue::from_static("no"));
@@ -198,9 +203,10 @@ impl Recording {
 
 async fn run(recording: Arc<Recording>, emitter: Emitter) {
     let work = AssertUnwindSafe((recording.work)(emitter.clone())).catch_unwind();
-    let outcome = work
-        .await
-        .unwrap_or_else(|_| Err(Error::internal("the work behind a stream panicked").into()));
+    let outcome = work.await.unwrap_or_else(|_| {
+        metrics::violated(Invariant::NoPanic, 1);
+        Err(Error::internal("the work behind a stream panicked").into())
+    });
     match outcome {
         Ok(()) => {
             emitter.send("done", &Done {});
@@ -217,15 +223,16 @@ async fn run(recording: Arc<Recording>, emitter: Emitter) {
     }
 }
 
-#[derive(Serialize)]
-struct Done {}
+/// Nothing more follows.
+#[derive(Serialize, ToSchema)]
+pub struct Done {}
 
 /// A piece of a text that is being written.
-#[derive(Serialize)]
-struct Delta<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct Delta {
     /// Where the piece begins, in Unicode scalar values.
     offset: usize,
-    text: &'a str,
+    text: String,
 }
 
 /// Says things on a stream.
@@ -256,10 +263,10 @@ impl Emitter {
         let n_known = state.n_delta_chars.saturating_sub(*n_chars);
         *n_chars += text.chars().count();
         let Some((start, _)) = text.char_indices().nth(n_known) else { return };
-        let text = text.get(start..).unwrap_or_default();
+        let text = text.get(start..).unwrap_or_default().to_owned();
         let delta = Delta { offset: state.n_delta_chars, text };
         let data = serde_json::to_string(&delta).unwrap_or_default();
-        state.n_delta_chars += text.chars().count();
+        state.n_delta_chars += delta.text.chars().count();
         state.events.push(Recorded { name, data });
         drop(state);
         self.recording.changed.send_replace(());

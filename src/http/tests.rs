@@ -120,6 +120,8 @@ fn settings(dev: bool) -> HttpSettings {
         dev,
         max_body_bytes: MAX_BODY_BYTES,
         request_timeout: Duration::from_secs(1),
+        max_response_bytes: 64 << 20,
+        write_timeout: Duration::from_millis(300),
         header_timeout: Duration::from_secs(1),
         max_connections: 10,
         limits: Config::default().limits,

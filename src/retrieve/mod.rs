@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Encoder, Reranker, TextKind};
 use crate::store::corpus::{ChunkRow, Collection};
 use crate::store::vectors::{Filter, Hit, INDEX_UNAVAILABLE, Vectors};
-use crate::store::{Store, TenantId};
+use crate::store::{Recalled, Store, TenantId};
 pub use fuse::{Fused, Leg, Match, RankedList};
 
 /// The weights of fusion and how much is looked at.
@@ -134,7 +134,7 @@ impl Retriever {
     /// The chunks that share the most words with a text, best first.
     ///
     /// # Errors
-    /// `index_unreadable`, `index_unavailable`, and failures of the database.
+    /// `index_unreadable`, `index_unavailable`, and faults of the database.
     pub async fn by_words(&self, scope: &Scope, text: &str, limit: usize) -> Result<Vec<ChunkRow>> {
         let (vectors, of_search, text) =
             (Arc::clone(&self.vectors), scope.clone(), text.to_owned());
@@ -145,7 +145,7 @@ impl Retriever {
         .await
         .map_err(|source| Error::failed("search", source))??;
         let ids: Vec<i64> = hits.into_iter().map(|hit| hit.chunk_id).collect();
-        self.store.chunks_by_ids(&scope.tenant, &scope.collection.name, &ids).await
+        Ok(self.store.recall_chunks(&scope.tenant, &scope.collection, &ids).await?.value)
     }
 
     fn jobs<'a>(
@@ -167,27 +167,25 @@ impl Retriever {
     }
 
     /// Fuses lists into the best `top_k` passages, each text once, no document more often than
-    /// the configuration says.
+    /// the configuration says. While the database is gone, of those whose text is known.
     pub async fn rank(
         &self,
         scope: &Scope,
         lists: &[RankedList],
         top_k: usize,
-    ) -> Result<Vec<Ranked>> {
+    ) -> Result<Recalled<Vec<Ranked>>> {
         let fused = fuse::reciprocal_rank_fusion(lists, self.weights.rrf_k);
         // Duplicates and capped documents fall away, so more are looked at than wanted.
         let ids: Vec<i64> = fused.iter().take(top_k * 3 + 20).map(|fused| fused.chunk_id).collect();
-        let rows = self.store.chunks_by_ids(&scope.tenant, &scope.collection.name, &ids).await?;
-        let mut rows: HashMap<i64, ChunkRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-        Ok(self
-            .arrange(fused, &rows)
-            .into_iter()
-            .filter_map(|fused| {
-                let chunk = rows.remove(&fused.chunk_id)?;
-                Some(Ranked { chunk, score: fused.score, matched_by: fused.matched_by })
-            })
-            .take(top_k)
-            .collect())
+        let rows = self.store.recall_chunks(&scope.tenant, &scope.collection, &ids).await?;
+        let is_fresh = rows.is_fresh;
+        let mut rows: HashMap<i64, ChunkRow> =
+            rows.value.into_iter().map(|row| (row.id, row)).collect();
+        let ranked = self.arrange(fused, &rows).into_iter().filter_map(|fused| {
+            let chunk = rows.remove(&fused.chunk_id)?;
+            Some(Ranked { chunk, score: fused.score, matched_by: fused.matched_by })
+        });
+        Ok(Recalled { value: ranked.take(top_k).collect(), is_fresh })
     }
 
     /// Fused chunks in the order in which they are answered, those without a row left out.

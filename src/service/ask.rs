@@ -23,8 +23,7 @@ use crate::rewrite::conversation::{
 };
 use crate::rewrite::{self, Answer, Gate, GateFinding, Heard, Options};
 use crate::store::glossary::GlossaryTerm;
-use crate::store::vectors::Filter;
-use crate::store::{TenantId, new_id};
+use crate::store::{DATABASE_UNAVAILABLE, Recalled, TenantId, new_id};
 
 /// Longest query in characters.
 const MAX_QUERY_CHARS: usize = 8_000;
@@ -64,7 +63,8 @@ impl Services {
         let started = Instant::now();
         let options = options(&question, started);
         let collection = question.collection.clone();
-        let mut conversation = self.conversation(tenant, question).await?;
+        let Recalled { value: mut conversation, is_fresh } =
+            self.conversation(tenant, question).await?;
         if let (Some(collection), true) = (collection, options.gate != Gate::Never) {
             self.hold_senses(tenant, &collection, &mut conversation, options.deadline).await;
         }
@@ -76,7 +76,8 @@ impl Services {
                 let finding = GateFinding { reason, issues, asks_model: false };
                 listener(Step::Rewriting(Heard::Gate(finding)));
             }
-            return Ok(measure::rewritten(self.rewritten(query, &answer, true, started)));
+            let rewritten = self.rewritten(query, &answer, true, started);
+            return Ok(measure::rewritten(noted(rewritten, is_fresh)));
         }
         let rewriter = self.rewriter.as_deref();
         let tell = listener.map(|listener| move |heard| listener(Step::Rewriting(heard)));
@@ -85,14 +86,15 @@ impl Services {
         if answer.degraded.is_empty() {
             self.rewrites.insert(key, Arc::clone(&answer)).await;
         }
-        Ok(measure::rewritten(self.rewritten(query, &answer, false, started)))
+        Ok(measure::rewritten(noted(self.rewritten(query, &answer, false, started), is_fresh)))
     }
 
     /// Rewrites and retrieves.
     ///
     /// # Errors
     /// Those of [`Self::rewrite`], and `collection_missing`, `invalid_filter`. An index that is
-    /// gone is none: nothing is found then, and `degraded` says why.
+    /// gone is none: nothing is found then, and `degraded` says why. Nor is a database that is
+    /// gone: passages that were found lately are found then.
     pub async fn search(&self, tenant: &TenantId, search: Search) -> Result<Found> {
         self.search_heard(tenant, search, None).await
     }
@@ -109,13 +111,8 @@ impl Services {
         listener: Option<StepListener<'_>>,
     ) -> Result<Found> {
         let started = Instant::now();
-        let Some(collection) = search.question.collection.as_deref() else {
-            return Err(Error::invalid("collection_missing", "a search needs a `collection`")
-                .with_field("/collection", "name the collection to search in"));
-        };
-        let collection = self.store().get_collection(tenant, collection).await?;
-        let filter = search.filter.as_ref().map(Filter::parse).transpose()?;
-        let scope = Scope { tenant: tenant.clone(), collection, filter };
+        let scope = self.scope(tenant, &search).await?;
+        let (scope, is_fresh) = (scope.value.as_ref(), scope.is_fresh);
         let question = with_query(search.question.clone())?;
         let asked = question.clone();
         let raw_probe =
@@ -126,9 +123,9 @@ impl Services {
                 (rewritten, started.elapsed())
             },
             async {
-                let raw = self.retriever.probe(&scope, &raw_probe).await?;
+                let mut raw = self.probe(scope, &raw_probe).await?;
                 if let Some(listener) = listener {
-                    let ranked = self.retriever.rank(&scope, &raw.lists, search.top_k).await?;
+                    let ranked = self.rank(scope, &mut raw, search.top_k).await?;
                     listener(Step::RawResults(ranked.into_iter().map(passage).collect()));
                 }
                 Ok::<Lists, Error>(raw)
@@ -138,20 +135,21 @@ impl Services {
         if let Some(listener) = listener {
             listener(Step::Rewritten(Box::new(rewritten.clone())));
         }
-        let (queries, mut lists) = self.widen(&scope, &rewritten, raw?).await?;
+        let (queries, mut lists) = self.widen(scope, &rewritten, raw?).await?;
         let ranked_at = Instant::now();
         // A reranker may bring up what is behind the results that are wanted.
         let n_ranked = match search.rerank {
             true => search.top_k.max(self.retriever.n_rerank_candidates()),
             false => search.top_k,
         };
-        let mut ranked = self.retriever.rank(&scope, &lists.lists, n_ranked).await?;
+        let mut ranked = self.rank(scope, &mut lists, n_ranked).await?;
         lists.search_time += ranked_at.elapsed();
         let rerank_time = self.rerank(&search, &rewritten, &mut ranked, &mut lists).await;
         ranked.truncate(search.top_k);
         let results: Vec<Passage> = ranked.into_iter().map(passage).collect();
         let context = search.include_context.then(|| self.context(&results, search.context_tokens));
         let mut degraded = rewritten.degraded.clone();
+        lists.degraded.extend((!is_fresh).then_some(DATABASE_UNAVAILABLE));
         for code in lists.degraded {
             if !degraded.iter().any(|known| known == code) {
                 degraded.push(code.to_owned());
@@ -180,7 +178,7 @@ impl Services {
     /// weight beside a rewrite: it is the net below a rewrite that went wrong.
     async fn widen(
         &self,
-        scope: &Scope,
+        scope: Option<&Scope>,
         rewritten: &Rewritten,
         mut raw: Lists,
     ) -> Result<(Vec<SearchQuery>, Lists)> {
@@ -210,7 +208,7 @@ impl Services {
             })
             .collect();
         if !probes.is_empty() {
-            let more = self.retriever.probe(scope, &probes).await?;
+            let more = self.probe(scope, &probes).await?;
             raw.lists.extend(more.lists);
             raw.degraded.extend(more.degraded);
             raw.embed_time += more.embed_time;
@@ -253,16 +251,18 @@ impl Services {
     }
 
     /// The question as the rewriter takes it, with the collection's glossary.
-    async fn conversation(&self, tenant: &TenantId, question: Question) -> Result<Conversation> {
-        let glossary = match &question.collection {
-            None => Glossary::default(),
-            Some(collection) => {
-                let terms = self.store().get_glossary(tenant, collection).await?;
-                Glossary { terms: terms.into_iter().map(term).collect() }
-            }
+    async fn conversation(
+        &self,
+        tenant: &TenantId,
+        question: Question,
+    ) -> Result<Recalled<Conversation>> {
+        let terms = match &question.collection {
+            None => Recalled { value: Vec::new(), is_fresh: true },
+            Some(collection) => self.store().recall_glossary(tenant, collection).await?,
         };
+        let glossary = Glossary { terms: terms.value.into_iter().map(term).collect() };
         let turns = question.messages.into_iter().map(|(role, text)| Turn { role, text });
-        Ok(Conversation {
+        let conversation = Conversation {
             query: question.query,
             turns: turns.collect(),
             now: question.now,
@@ -270,7 +270,8 @@ impl Services {
             facts: question.facts,
             glossary: Arc::new(glossary),
             held_senses: BTreeMap::new(),
-        })
+        };
+        Ok(Recalled { value: conversation, is_fresh: terms.is_fresh })
     }
 
     /// Everything that an answer depends on. The clock counts by days, as the date rules do.
@@ -334,6 +335,12 @@ impl Hasher for Fingerprint {
     fn finish(&self) -> u64 {
         0
     }
+}
+
+/// Says so where the database could not be asked for the glossary.
+fn noted(mut rewritten: Rewritten, is_fresh: bool) -> Rewritten {
+    rewritten.degraded.extend((!is_fresh).then(|| DATABASE_UNAVAILABLE.to_owned()));
+    rewritten
 }
 
 fn options(question: &Question, started: Instant) -> Options {

@@ -17,7 +17,7 @@ use crate::retrieve::chunk::{Chunk, ChunkLimits, chunk};
 use crate::store::TenantId;
 use crate::store::corpus::{CollectionRef, NewChunk, QueuedDocument};
 use crate::store::vectors::INDEX_UNAVAILABLE;
-use crate::telemetry::metrics::{self, Stage};
+use crate::telemetry::metrics::{self, Invariant, Stage};
 
 /// Documents read before the outbox is emptied again.
 const DOCUMENTS_PER_ROUND: usize = 16;
@@ -126,6 +126,7 @@ impl Services {
         let found = self.store().reconcile(tenant, collection, &ids).await?;
         if found.missing > 0 || !found.orphans.is_empty() {
             tracing::warn!(missing = found.missing, orphans = found.orphans.len(), "index mended");
+            metrics::violated(Invariant::IndexComplete, found.missing);
         }
         let (vectors, of_tenant, of_collection) =
             (Arc::clone(&self.retriever.vectors), tenant.clone(), collection.clone());

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 use crate::store::audit::NewAuditEntry;
+use crate::telemetry::metrics::{self, Invariant};
 
 const QUEUE: usize = 4_096;
 /// Room in the queue that only administrative rows may take.
@@ -93,6 +94,7 @@ impl Journal {
         let is_queued = self.queue.send(Entry::Call(Box::new(entry), Some(written))).await.is_ok();
         if !is_queued || is_written.await.is_err() {
             tracing::error!(what, "an administrative call was not written to the audit trail");
+            metrics::violated(Invariant::AuditComplete, 1);
         }
     }
 
@@ -101,6 +103,7 @@ impl Journal {
         let what = format!("{} {}", entry.method, entry.route);
         if self.queue.try_send(Entry::Call(Box::new(entry), None)).is_err() {
             tracing::error!(what, "an administrative call was not written to the audit trail");
+            metrics::violated(Invariant::AuditComplete, 1);
         }
     }
 

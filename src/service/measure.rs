@@ -7,7 +7,9 @@ use tracing::Span;
 use super::Services;
 use super::question::{Found, Passage, Rewritten};
 use crate::error::Result;
-use crate::telemetry::metrics::{self, Stage};
+use crate::rewrite::conversation::Action;
+use crate::telemetry::gpu;
+use crate::telemetry::metrics::{self, Invariant, Stage};
 
 /// Counts a rewrite and passes it on.
 pub(super) fn rewritten(rewritten: Rewritten) -> Rewritten {
@@ -17,6 +19,11 @@ pub(super) fn rewritten(rewritten: Rewritten) -> Rewritten {
     metrics::stage(Stage::Rewrite, rewritten.timings.total_ms);
     for reason in &rewritten.degraded {
         metrics::rewrite_fallback(reason);
+    }
+    let outcome = &rewritten.outcome;
+    if outcome.action == Action::Pass && outcome.standalone != rewritten.query {
+        tracing::error!(id = rewritten.id, "a query that was passed is not the one asked");
+        metrics::violated(Invariant::PassIsUnchanged, 1);
     }
     if !rewritten.cache_hit {
         let timings = rewritten.timings;
@@ -66,6 +73,9 @@ impl Services {
     /// # Errors
     /// Failures of the database.
     pub async fn measure(&self) -> Result<()> {
+        for (gpu, bytes) in gpu::memory_in_use().await {
+            metrics::gpu_memory(gpu, bytes);
+        }
         let backlog = self.store().backlog().await?;
         metrics::index_backlog(backlog.documents, backlog.lag);
         metrics::jobs("queued", backlog.queued_tasks);

@@ -12,6 +12,7 @@ pub mod journal;
 mod measure;
 pub mod models;
 pub mod question;
+mod reach;
 pub mod requests;
 pub mod rerank;
 mod senses;

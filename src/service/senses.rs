@@ -42,7 +42,7 @@ impl Services {
         if conversation.glossary.terms.iter().all(|term| term.senses.len() < 2) {
             return Ok(());
         }
-        let collection = self.store().get_collection(tenant, collection).await?;
+        let collection = self.store().recall_collection(tenant, collection).await?.value;
         let scope = Scope { tenant: tenant.clone(), collection, filter: None };
         for _ in 0..MAX_TERMS {
             let looked_at = conversation.clone();

@@ -14,6 +14,7 @@ use sqlx::FromRow;
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
+use super::last_known::{KnownKey, SecretHash, is_outage};
 use super::sql::{query, query_as};
 use super::{Page, Store, TenantId, from_ms, new_id, now_ms, page_of, page_rows, to_ms};
 use crate::error::{Error, Result};
@@ -213,28 +214,44 @@ impl Store {
         .execute(&self.writer)
         .await?;
         if revoked.rows_affected() == 1 {
+            self.last_known.forget_key(id);
             return Ok(());
         }
         let shown: String = id.chars().take(80).collect();
         Err(Error::not_found("key_not_found", format!("The key {shown:?} does not exist.")))
     }
 
-    /// Who holds this secret, if it is a key that is neither revoked nor expired.
+    /// Who holds this secret, if it is a key that is neither revoked nor expired. While the
+    /// database is gone, a key that was good some minutes ago still is.
     pub async fn verify_key(&self, secret: &str) -> Result<Option<Principal>> {
         let Some(prefix) = prefix_of_secret(secret) else { return Ok(None) };
+        let hash: SecretHash = Sha256::digest(secret.as_bytes()).into();
+        match self.ask(self.find_key(prefix, &hash)).await {
+            Ok(found) => {
+                self.last_known.note_key(hash, found.as_ref());
+                Ok(found.map(|key| key.principal))
+            }
+            Err(error) if is_outage(&error) => self.last_known.key(&hash).map(Some).ok_or(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find_key(&self, prefix: &str, hash: &SecretHash) -> Result<Option<KnownKey>> {
         let candidates: Vec<KeyRow> = query_as("SELECT * FROM keys WHERE prefix = $1")
             .bind(prefix)
             .fetch_all(&self.reader)
             .await?;
-        let hash = Sha256::digest(secret.as_bytes());
         let now = now_ms();
-        candidates
+        let found = candidates
             .into_iter()
             .find(|row| bool::from(row.secret_hash.ct_eq(hash.as_slice())))
             .filter(|row| row.revoked_at.is_none())
-            .filter(|row| row.expires_at.is_none_or(|expiry| expiry > now))
-            .map(|row| row.principal(now))
-            .transpose()
+            .filter(|row| row.expires_at.is_none_or(|expiry| expiry > now));
+        let known = |row: KeyRow| {
+            let expires_at = row.expires_at;
+            Ok(KnownKey { principal: row.principal(now)?, expires_at })
+        };
+        found.map(known).transpose()
     }
 
     /// Notes when keys were used, unless it is known to the minute.

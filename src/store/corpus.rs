@@ -209,6 +209,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
+        self.last_known.forget_collection(tenant, name);
         Ok(())
     }
 

@@ -25,6 +25,8 @@ const ORIGIN_FILE: &str = "database";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a connection of PostgreSQL to be had; a restart that is shorter is not noticed.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The code of errors that say that the database is gone, and of answers without it.
+pub const DATABASE_UNAVAILABLE: &str = "database_unavailable";
 const N_READERS: u32 = 8;
 const N_WRITERS: u32 = 4;
 /// A server that died without closing its connections must not hold a collection for ever.
@@ -70,7 +72,7 @@ pub(super) async fn migrate(writer: &Pool) -> Result<Vec<AppliedMigration>> {
 /// The database has gone away, or was never there.
 pub(super) fn unavailable() -> Error {
     let message = "The database does not answer. Come back soon.";
-    Error::new(Kind::Unavailable, "database_unavailable", message)
+    Error::new(Kind::Unavailable, DATABASE_UNAVAILABLE, message)
 }
 
 impl Store {
@@ -146,7 +148,7 @@ async fn open_postgres(
         });
     let pool = pool.connect_with(options).await.map_err(|error| {
         let message = format!("failed to open the database {url}");
-        Error::new(Kind::Unavailable, "database_unavailable", message).caused_by(error)
+        Error::new(Kind::Unavailable, DATABASE_UNAVAILABLE, message).caused_by(error)
     })?;
     Ok(Pool::Postgres(pool))
 }

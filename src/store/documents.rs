@@ -184,6 +184,7 @@ impl Store {
         ingest::hide_chunks(&mut transaction, row_id).await?;
         outbox::finish_documents(&mut transaction, &[row_id]).await?;
         transaction.commit().await?;
+        self.last_known.forget_document(collection.id(), id);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::corpus::{find_collection, no_collection};
+use super::corpus::{CollectionRef, find_collection, no_collection};
 use super::sql::{query, query_scalar};
 use super::{Store, TenantId, now_ms};
 use crate::error::{Error, Result};
@@ -52,6 +52,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
+        self.last_known.note_glossary(collection.index().id(), terms);
         Ok(())
     }
 
@@ -62,6 +63,13 @@ impl Store {
         collection: &str,
     ) -> Result<Vec<GlossaryTerm>> {
         let collection = self.get_collection(tenant, collection).await?.index();
+        self.glossary_of(&collection).await
+    }
+
+    pub(super) async fn glossary_of(
+        &self,
+        collection: &CollectionRef,
+    ) -> Result<Vec<GlossaryTerm>> {
         let terms: Option<String> =
             query_scalar("SELECT terms FROM glossaries WHERE collection_id = $1")
                 .bind(collection.id())

@@ -122,6 +122,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
+        self.last_known.forget_document(document.collection.index().id(), &document.id);
         Ok(true)
     }
 }

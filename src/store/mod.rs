@@ -31,6 +31,7 @@ mod backlog;
 mod database;
 mod documents;
 mod ingest;
+mod last_known;
 mod sql;
 
 #[cfg(test)]
@@ -38,12 +39,15 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use self::database::AppliedMigration;
+pub use self::database::{AppliedMigration, DATABASE_UNAVAILABLE};
+use self::last_known::LastKnown;
+pub use self::last_known::Recalled;
 use self::sql::{Pool, Transaction, query, query_as, query_scalar};
 use crate::config::database::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -101,6 +105,7 @@ pub struct Store {
     writer: Pool,
     reader: Pool,
     data_dir: PathBuf,
+    last_known: Arc<LastKnown>,
 }
 
 impl Store {
@@ -113,7 +118,8 @@ impl Store {
         let writer = database::open_writer(data_dir, url).await?;
         database::migrate(&writer).await?;
         let reader = database::open_reader(data_dir, url).await?;
-        Ok(Self { writer, reader, data_dir: data_dir.to_owned() })
+        let data_dir = data_dir.to_owned();
+        Ok(Self { writer, reader, data_dir, last_known: Arc::default() })
     }
 
     /// Applies outstanding migrations and does nothing else. Returns those that were outstanding.
@@ -133,9 +139,11 @@ impl Store {
     pub async fn check(&self) -> Result<()> {
         let asked = query("SELECT 1").execute(&self.reader);
         match tokio::time::timeout(CHECK_TIMEOUT, asked).await {
-            Ok(answer) => Ok(answer.map(|_| ())?),
-            Err(_) => Err(database::unavailable()),
-        }
+            Ok(answer) => answer?,
+            Err(_) => return Err(database::unavailable()),
+        };
+        self.last_known.note_answer();
+        Ok(())
     }
 
     /// Finishes what a stopped process left half done in SQL, and counts what the workers will

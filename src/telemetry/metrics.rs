@@ -29,6 +29,8 @@ pub const CACHE_REQUESTS: &str = "querent_cache_requests_total";
 pub const INDEX_PENDING_DOCUMENTS: &str = "querent_index_pending_documents";
 pub const INDEX_LAG: &str = "querent_index_lag_seconds";
 pub const JOBS: &str = "querent_jobs";
+pub const GPU_MEMORY: &str = "querent_gpu_memory_bytes";
+pub const INVARIANT_VIOLATIONS: &str = "querent_invariant_violations_total";
 pub const BUILD_INFO: &str = "querent_build_info";
 pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
 pub const PROCESS_OPEN_FILES: &str = "process_open_fds";
@@ -49,7 +51,7 @@ enum Form {
 }
 
 /// Every metric, with what it means.
-const ALL: [(&str, Form, &str); 17] = [
+const ALL: [(&str, Form, &str); 19] = [
     (HTTP_REQUESTS, Form::Counter, "Requests answered, by method, route template and status."),
     (HTTP_REQUEST_DURATION, Form::Histogram, "Time from a request's head to its answer's head."),
     (STAGE_DURATION, Form::Histogram, "Time spent in one stage of a request or of indexing."),
@@ -62,6 +64,8 @@ const ALL: [(&str, Form, &str); 17] = [
     (INDEX_PENDING_DOCUMENTS, Form::Gauge, "Accepted documents that are not searchable yet."),
     (INDEX_LAG, Form::Gauge, "Age of the oldest document that is not searchable yet."),
     (JOBS, Form::Gauge, "Background jobs that have not ended, by state."),
+    (GPU_MEMORY, Form::Gauge, "Memory in use on each GPU of this machine, by its index."),
+    (INVARIANT_VIOLATIONS, Form::Counter, "What must never happen and did, by the broken rule."),
     (BUILD_INFO, Form::Gauge, "1, with the version and whether GPU support is compiled in."),
     (PROCESS_MEMORY, Form::Gauge, "Resident memory of the process."),
     (PROCESS_OPEN_FILES, Form::Gauge, "Open file descriptors of the process."),
@@ -134,6 +138,10 @@ pub fn install() -> Result<()> {
     }
     let gpu = if cfg!(feature = "cuda") { "cuda" } else { "none" };
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "gpu" => gpu).set(1.0);
+    // A rate needs something to have risen from.
+    for invariant in Invariant::ALL {
+        violated(invariant, 0);
+    }
     Ok(())
 }
 
@@ -253,6 +261,43 @@ pub fn index_backlog(n_documents: u64, lag: Duration) {
 /// Jobs in a state.
 pub fn jobs(state: &'static str, n_jobs: u64) {
     gauge!(JOBS, "state" => state).set(n_jobs as f64);
+}
+
+/// Memory in use on a GPU of this machine, whoever uses it.
+pub fn gpu_memory(gpu: u32, bytes: f64) {
+    gauge!(GPU_MEMORY, "gpu" => gpu.to_string()).set(bytes);
+}
+
+/// Something that must always hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invariant {
+    /// No request makes the program panic.
+    NoPanic,
+    /// Every administrative call is in the audit trail.
+    AuditComplete,
+    /// A chunk that SQL takes for indexed is in the index.
+    IndexComplete,
+    /// A query that is passed is passed as it was asked.
+    PassIsUnchanged,
+}
+
+impl Invariant {
+    pub const ALL: [Self; 4] =
+        [Self::NoPanic, Self::AuditComplete, Self::IndexComplete, Self::PassIsUnchanged];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoPanic => "no_panic",
+            Self::AuditComplete => "audit_complete",
+            Self::IndexComplete => "index_complete",
+            Self::PassIsUnchanged => "pass_is_unchanged",
+        }
+    }
+}
+
+/// An invariant did not hold, so many times. The log has what is known of it.
+pub fn violated(invariant: Invariant, n_times: u64) {
+    counter!(INVARIANT_VIOLATIONS, "name" => invariant.as_str()).increment(n_times);
 }
 
 fn as_float(count: usize) -> f64 {

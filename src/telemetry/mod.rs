@@ -1,5 +1,6 @@
 //! Logs: where they go and in what form; metrics; traces. Never a secret, never a query's text.
 
+pub mod gpu;
 pub mod metrics;
 pub mod process;
 pub mod traces;

@@ -56,6 +56,15 @@ impl Schema {
         format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))
     }
 
+    /// All that is kept of requests.
+    pub async fn details(&self) -> String {
+        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+        let details = sqlx::query_scalar("SELECT detail FROM requests");
+        let details: Vec<String> = details.fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        details.concat()
+    }
+
     fn url_at(&self, server: &str) -> String {
         let mark = if server.contains('?') { '&' } else { '?' };
         format!("{server}{mark}options[search_path]={0}&application_name={0}", self.name)

@@ -53,7 +53,8 @@ pub struct RewriteResponse {
     clarification: Option<ClarificationObject>,
     model: ModelsObject,
     cache: CacheName,
-    /// Codes of what could not be done as asked, for example `rewrite_timeout`.
+    /// Codes of what could not be done as asked, for example `rewrite_timeout`. With
+    /// `database_unavailable` the glossary is the one that was last read, or none.
     degraded: Vec<String>,
     timings_ms: RewriteTimingsObject,
     usage: UsageObject,
@@ -68,7 +69,8 @@ pub struct SearchResponse {
     results: Vec<PassageObject>,
     /// The passages as one text, when it was asked for.
     context: Option<ContextObject>,
-    /// Codes of what could not be done as asked.
+    /// Codes of what could not be done as asked. With `database_unavailable` passages are among
+    /// the results only if they were found lately.
     degraded: Vec<String>,
     timings_ms: SearchTimingsObject,
 }
@@ -259,7 +261,7 @@ pub struct SearchTimingsObject {
 }
 
 /// What the gate found, as the first event of a stream.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct GateEvent {
     reason: &'static str,
     issues: Vec<IssueObject>,
@@ -268,7 +270,7 @@ pub struct GateEvent {
 }
 
 /// What the query as it was asked has found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RawResultsEvent {
     results: Vec<PassageObject>,
 }

@@ -1,6 +1,7 @@
 //! Asking: `POST /v1/rewrite` and `POST /v1/search`, as one answer or told step by step.
 
 mod answer;
+mod events;
 mod request;
 mod told;
 
@@ -26,6 +27,7 @@ use crate::service::Services;
 use crate::store::access::Scope;
 
 pub use answer::{RewriteResponse, SearchResponse};
+pub use events::{RewriteEvent, SearchEvent, describe as describe_events};
 pub use request::MAX_USER_CHARS;
 pub use request::{RewriteRequest, SearchRequest};
 
@@ -142,7 +144,8 @@ pub async fn search_passages(
         ("last-event-id" = Option<String>, Header, description = "The last event that was seen"),
     ),
     responses((
-        status = 200, description = "The events", body = String, content_type = "text/event-stream"
+        status = 200, description = "The events, those of a rewrite or of a search",
+        body = String, content_type = "text/event-stream"
     ))
 )]
 pub async fn get_stream(

@@ -149,3 +149,31 @@ fn odd_event_ids_name_nothing() {
     }
     assert_eq!(last_event(&seen("st_1:7")), Some(("st_1".to_owned(), 7)));
 }
+
+#[tokio::test]
+async fn a_silent_stream_has_a_heartbeat_and_a_busy_one_none() {
+    let streams = Streams { heartbeat: Duration::from_millis(200), ..Streams::new(4) };
+    let silent = |emitter: Emitter| async move {
+        emitter.send("gate", &"pronoun");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        Ok(())
+    };
+    let busy = |emitter: Emitter| async move {
+        emitter.send("gate", &"pronoun");
+        for _ in 0..14 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            emitter.delta("rewrite_delta", "开");
+        }
+        Ok(())
+    };
+    let silent = streams.answer(&tenant("a"), &HeaderMap::new(), silent).await.unwrap();
+    let busy = streams.answer(&tenant("a"), &HeaderMap::new(), busy).await.unwrap();
+    let (silent, busy) = tokio::join!(text(silent), text(busy));
+    let n_beats = silent.matches("\n:\n\n").count();
+    assert!((2..=3).contains(&n_beats), "{silent}");
+    let (before, after) = silent.split_once("\n:\n\n").unwrap();
+    assert!(before.contains("event: gate") && after.contains("event: done"), "{silent}");
+    // A machine that has other things to do may be late with a delta, but not with them all.
+    assert!(busy.matches("\n:\n\n").count() < 2, "{busy}");
+    assert_eq!(HEARTBEAT, Duration::from_secs(15), "proxies cut off after a minute or half of it");
+}

@@ -6,7 +6,9 @@ mod concurrent;
 mod corpus;
 mod crash;
 mod databases;
+mod feedback;
 mod keys;
+mod outage;
 mod repeats;
 #[expect(dead_code, reason = "the tests over HTTP use all of it")]
 #[path = "../../../tests/support/postgres.rs"]
@@ -100,6 +102,16 @@ on_each_database! {
         a_key_opens_its_tenant_and_scopes_and_nothing_else,
         the_secret_is_nowhere_on_disk,
         expired_and_revoked_keys_open_nothing;
+    feedback:
+        feedback_is_kept_with_its_request_and_replaced_by_its_like,
+        feedback_comes_in_pages_and_by_what_is_wanted,
+        a_user_is_forgotten_with_what_others_said_of_their_requests,
+        what_is_older_than_its_time_is_purged,
+        a_salt_is_drawn_once;
+    outage:
+        what_was_read_lately_is_known_without_the_database,
+        what_was_deleted_is_not_known,
+        nothing_is_known_of_what_was_never_read;
     repeats:
         one_of_many_claims_is_granted_and_its_answer_kept,
         claims_are_released_or_lapse,
