@@ -5,6 +5,7 @@ mod audit;
 mod collection;
 mod demo;
 mod doctor;
+mod eval;
 mod fisher;
 mod health;
 mod ingest;
@@ -82,6 +83,8 @@ enum Role {
     Train(Box<train::TrainArgs>),
     /// Measure which weights of a model its old data need, for elastic weight consolidation.
     Fisher(fisher::FisherArgs),
+    /// Score a rewriter and an embedder on a suite, compare runs, and judge a candidate.
+    Eval(Box<eval::EvalArgs>),
     /// Bring the database to this version's schema.
     Migrate,
     /// Print the OpenAPI document.
@@ -150,6 +153,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Models(role) => models::run(&config, global, role).await,
         Role::Train(args) => train::run(config, global, *args).await,
         Role::Fisher(args) => fisher::run(global, args).await,
+        Role::Eval(args) => eval::run(config, global, *args).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
         Role::Doctor => doctor::run(config, global).await,
