@@ -24,6 +24,8 @@ pub const FAULTS: [&str; 5] = [
 ];
 /// 1 when the rules refused what the model wrote.
 pub const REFUSED: &str = "refused";
+/// 1 when nothing went wrong: no model was needed, or what it wrote was taken as it was.
+pub const SOUND: &str = "sound";
 /// 1 when a case was answered as it expects.
 pub const PASSED: &str = "passed";
 /// By default the one that decides.

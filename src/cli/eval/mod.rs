@@ -5,6 +5,7 @@ mod ask;
 mod choice;
 mod compare;
 mod open;
+mod replay;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -15,11 +16,13 @@ use serde::Deserialize;
 
 use super::Global;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::evaluate::compare::CompareSettings;
 use crate::evaluate::gate::GateSettings;
 use crate::evaluate::report::{self, Report, ReportSettings};
 use crate::evaluate::run::RunRecord;
+use crate::service::evaluation::{Suite, folder, sets};
+use open::Wanted;
 
 /// The run's file in its folder.
 pub(super) const RUN_FILE: &str = "run.jsonl";
@@ -78,6 +81,9 @@ pub struct EvalArgs {
 enum EvalRole {
     /// Fit the choice between a query and its rewrite to the outcomes of a run.
     Choice(choice::ChoiceArgs),
+    /// Rewrite logged requests with another model beside that of the settings; nobody is
+    /// answered.
+    Replay(replay::ReplayArgs),
 }
 
 /// What may be set by file.
@@ -90,11 +96,13 @@ struct Thresholds {
 }
 
 pub async fn run(config: Config, global: &Global, args: EvalArgs) -> Result<()> {
-    if let Some(EvalRole::Choice(args)) = &args.role {
-        return choice::run(global, args);
+    match &args.role {
+        Some(EvalRole::Choice(args)) => return choice::run(global, args),
+        Some(EvalRole::Replay(args)) => return replay::run(config, global, args).await,
+        None => {}
     }
     let mut thresholds = thresholds(args.thresholds.as_deref())?;
-    let opened = open::open(config, &args)?;
+    let opened = open::open(config, suite(&args)?, &wanted(&args))?;
     thresholds.report.primary.clone_from(&opened.suite.primary);
     thresholds.compare.primary.clone_from(&opened.suite.primary);
     let champion = args.compare.as_deref().map(read_run).transpose()?;
@@ -106,9 +114,35 @@ pub async fn run(config: Config, global: &Global, args: EvalArgs) -> Result<()> 
     show::show(global, &record, &report, &out, &written)?;
     match &report.verdict {
         Some(verdict) if args.gate && !verdict.promoted => {
-            Err(Error::new(crate::error::Kind::Unusable, "gate_refused", verdict.sentence()))
+            Err(Error::new(Kind::Unusable, "gate_refused", verdict.sentence()))
         }
         _ => Ok(()),
+    }
+}
+
+fn suite(args: &EvalArgs) -> Result<Suite> {
+    let name = args.suite.as_deref().unwrap_or_default();
+    let mut suite = match &args.data {
+        Some(data) => sets::open(name, data)?,
+        None => folder::open(name)?,
+    };
+    if let Some(split) = &args.split {
+        suite.keep("split", split);
+    }
+    if let Some(limit) = args.limit {
+        suite.limit(limit, args.seed);
+    }
+    Ok(suite)
+}
+
+fn wanted(args: &EvalArgs) -> Wanted {
+    Wanted {
+        systems: args.systems.clone(),
+        max_rewrite_ms: args.max_rewrite_ms,
+        seed: args.seed,
+        model: args.model.clone(),
+        embedder: args.embedder.clone(),
+        out: args.out.clone(),
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::EvalArgs;
 use crate::app::find_model;
 use crate::config::Config;
 use crate::config::database::DatabaseUrl;
@@ -12,7 +11,7 @@ use crate::evaluate::run::RunHeader;
 use crate::model::ModelFolder;
 use crate::model::files::sha256;
 use crate::service::evaluation::header::{Models, header};
-use crate::service::evaluation::{SessionSettings, Suite, System, folder, sets};
+use crate::service::evaluation::{SessionSettings, Suite, System};
 
 /// A run that can begin, or be gone on with.
 pub struct Opened {
@@ -24,26 +23,42 @@ pub struct Opened {
     pub out: PathBuf,
 }
 
+/// How a suite is to be run.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub systems: Vec<String>,
+    pub max_rewrite_ms: u64,
+    pub seed: u64,
+    /// Other models than those of the settings.
+    pub model: Option<String>,
+    pub embedder: Option<String>,
+    /// None for a folder below the data directory.
+    pub out: Option<PathBuf>,
+}
+
 /// # Errors
-/// Those of the suite and of the models, and `eval_options`.
-pub fn open(mut config: Config, args: &EvalArgs) -> Result<Opened> {
-    let suite = suite(args)?;
-    let systems = args.systems.iter().map(|name| System::of_name(name.trim()));
+/// Those of the models, and `eval_options`.
+pub fn open(mut config: Config, suite: Suite, wanted: &Wanted) -> Result<Opened> {
+    let systems = wanted.systems.iter().map(|name| System::of_name(name.trim()));
     let settings = SessionSettings {
         systems: systems.collect::<Result<_>>()?,
-        max_rewrite_ms: args.max_rewrite_ms.clamp(1, 60_000),
+        max_rewrite_ms: wanted.max_rewrite_ms.clamp(1, 60_000),
         ..SessionSettings::default()
     };
-    if let Some(model) = &args.model {
+    if suite.turns.is_empty() {
+        let message = format!("no turn of `{}` is left to ask", suite.name);
+        return Err(Error::invalid("eval_options", message));
+    }
+    if let Some(model) = &wanted.model {
         config.rewriter.model.clone_from(model);
         config.rewriter.url.clear();
     }
-    if let Some(embedder) = &args.embedder {
+    if let Some(embedder) = &wanted.embedder {
         config.embedder.model.clone_from(embedder);
     }
     let models = models(&mut config)?;
-    let header = header(&suite, &models, &config, &settings, args.seed)?;
-    let out = match &args.out {
+    let header = header(&suite, &models, &config, &settings, wanted.seed)?;
+    let out = match &wanted.out {
         Some(out) => out.clone(),
         None => default_out(&config.data.dir, &header)?,
     };
@@ -52,25 +67,6 @@ pub fn open(mut config: Config, args: &EvalArgs) -> Result<Opened> {
     config.database.url = DatabaseUrl::default();
     config.vectors.url.clear();
     Ok(Opened { suite, config, settings, header, out })
-}
-
-fn suite(args: &EvalArgs) -> Result<Suite> {
-    let name = args.suite.as_deref().unwrap_or_default();
-    let mut suite = match &args.data {
-        Some(data) => sets::open(name, data)?,
-        None => folder::open(name)?,
-    };
-    if let Some(split) = &args.split {
-        suite.keep("split", split);
-    }
-    if let Some(limit) = args.limit {
-        suite.limit(limit, args.seed);
-    }
-    if suite.turns.is_empty() {
-        let message = format!("no turn of `{}` is left to ask", suite.name);
-        return Err(Error::invalid("eval_options", message));
-    }
-    Ok(suite)
 }
 
 /// Finds the models where the settings keep them, and names them by their places, so that the

@@ -6,7 +6,7 @@
 //!
 //! - [`suite`]: turns, documents and a glossary, wherever they come from.
 //! - [`folder`]: a suite as a folder with `suite.toml`; [`sets`]: public sets as their publishers
-//!   give them.
+//!   give them; [`replay`]: what people asked, where that is logged.
 //! - [`systems`]: the ways in which a turn is answered: raw, always, gated, gold.
 //! - [`session`]: asks the services, and puts a turn's record together.
 //! - [`figures`], [`judge`], [`features`]: the numbers of an answer, of a rewrite, of a query.
@@ -19,6 +19,7 @@ mod figures;
 pub mod folder;
 pub mod header;
 mod judge;
+pub mod replay;
 pub mod session;
 pub mod sets;
 pub mod suite;

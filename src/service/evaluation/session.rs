@@ -10,7 +10,7 @@ use super::judge::{Judge, conversation, source_name};
 use super::suite::{Suite, SuiteTurn};
 use super::systems::System;
 use crate::error::Result;
-use crate::evaluate::measure::REFUSED;
+use crate::evaluate::measure::{REFUSED, SOUND};
 use crate::evaluate::run::{TurnRecord, Values};
 use crate::rewrite::Heard;
 use crate::rewrite::conversation::{Action, Role};
@@ -187,8 +187,9 @@ fn of_rewriting(turn: &SuiteTurn, reply: &Reply, judge: &Judge) -> Values {
             .contains(&code.as_str())
     });
     values.insert("failed".to_owned(), super::judge::share(failed));
+    let refused = degraded.iter().any(|code| code.starts_with("rewrite_"));
+    values.insert(SOUND.to_owned(), super::judge::share(!refused && !failed));
     if let Some(written) = &reply.written {
-        let refused = degraded.iter().any(|code| code.starts_with("rewrite_"));
         values.insert(REFUSED.to_owned(), super::judge::share(refused));
         values.extend(judge.faults(written));
     }
