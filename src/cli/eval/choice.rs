@@ -95,5 +95,9 @@ fn mean(name: &str, estimate: &Estimate) -> String {
 
 fn difference(name: &str, difference: &Difference) -> String {
     let Estimate { mean, low, high, .. } = difference.estimate;
-    format!("{name:<16} {mean:+.4} ({low:+.4} to {high:+.4}), p {:.3}", difference.p_value)
+    let p_value = match difference.p_value {
+        p_value if p_value < 0.001 => "p < 0.001".to_owned(),
+        p_value => format!("p {p_value:.3}"),
+    };
+    format!("{name:<16} {mean:+.4} ({low:+.4} to {high:+.4}), {p_value}")
 }

@@ -217,7 +217,9 @@ fn a_model_that_is_caught_oftener_is_refused_for_what_it_does() {
         })
     };
     let champion = run(|_, turn| set(turn, "written_unsupported", 0.0));
-    let side = |run| Side { run, system: "gated" };
+    fn side(run: &RunRecord) -> Side<'_> {
+        Side { run, system: "gated" }
+    }
     let judged = |candidate: &RunRecord| {
         let settings = crate::evaluate::compare::CompareSettings::default();
         let gate = GateSettings::default();

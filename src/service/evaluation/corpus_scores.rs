@@ -69,3 +69,58 @@ fn scored(system: &str, lang: String, pairs: &[(&str, &str)]) -> CorpusScores {
         lang,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::run::{CodeVersion, FORMAT, RunHeader};
+
+    fn turn(id: &str, lang: &str, texts: [&str; 3]) -> TurnRecord {
+        let named = ["query", "gated", "gold"].into_iter().zip(texts);
+        let empty = ["raw", "gated"].map(|system| (system.to_owned(), Default::default()));
+        TurnRecord {
+            id: id.into(),
+            slices: BTreeMap::from([("lang".to_owned(), lang.to_owned())]),
+            texts: named.map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
+            values: BTreeMap::from(empty),
+            ..TurnRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_set_is_scored_by_its_counts_and_each_language_by_its_tokens() {
+        let turns = vec![
+            turn(
+                "1",
+                "en",
+                ["how much is it", "how much is the red lamp", "how much is the red lamp"],
+            ),
+            turn("2", "en", ["why", "why not", "why is it so cold in the far north"]),
+            turn("3", "zh", ["那呢", "线索打分呢", "线索打分呢"]),
+        ];
+        let header = RunHeader {
+            format: FORMAT,
+            suite: "s".into(),
+            seed: 1,
+            models: BTreeMap::new(),
+            data_sha256: String::new(),
+            code: CodeVersion { version: "1".into(), build: None },
+            options: BTreeMap::new(),
+            n_turns: turns.len(),
+        };
+        let run = RunRecord { header, created_at: time::OffsetDateTime::UNIX_EPOCH, turns };
+        let scores = of_run(&run);
+        let of = |system: &str, lang: &str| {
+            scores.iter().find(|one| one.system == system && one.lang == lang).unwrap()
+        };
+        assert_eq!(scores.len(), 4, "{scores:?}");
+        assert!((of("gated", "zh").bleu4 - 100.0).abs() < 1e-9);
+        // All that is said is right, and 8 tokens are said for 15: exp(1 - 15 / 8).
+        let en = of("gated", "en");
+        let expected = 100.0 * (7.0_f64 / 8.0) * (1.0 - 15.0_f64 / 8.0).exp();
+        assert!((en.bleu1 - expected).abs() < 1e-9, "{} {expected}", en.bleu1);
+        assert!(of("raw", "en").bleu1 < en.bleu1);
+        assert_eq!(en.n_turns, 2);
+        assert!(en.signature.contains("13a"), "{}", en.signature);
+    }
+}

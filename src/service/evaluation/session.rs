@@ -147,11 +147,8 @@ impl<'a> Session<'a> {
 fn note(record: &mut TurnRecord, turn: &SuiteTurn, system: System, reply: &Reply, judge: &Judge) {
     let name = system.name().to_owned();
     let outcome = &reply.rewritten.outcome;
-    // The gold rewrite is held to be the right answer, with the action that goes with it.
-    let expected = turn.expect.as_ref().and_then(|expect| expect.actions.first().copied());
-    let action = match (system, expected) {
-        (System::Gold, Some(action)) => action,
-        (System::Gold, None) if outcome.standalone != turn.query => Action::Rewrite,
+    let action = match system {
+        System::Gold => gold_action(turn, &outcome.standalone),
         _ => outcome.action,
     };
     let mut values = figures::of_text(turn, action, &outcome.standalone);
@@ -170,6 +167,16 @@ fn note(record: &mut TurnRecord, turn: &SuiteTurn, system: System, reply: &Reply
     }
     record.latency_ms.insert(name.clone(), latency(reply));
     record.values.insert(name, values);
+}
+
+/// The gold rewrite is held to be the right answer, with the action that goes with it.
+fn gold_action(turn: &SuiteTurn, standalone: &str) -> Action {
+    let expected = turn.expect.as_ref().and_then(|expect| expect.actions.first().copied());
+    match expected {
+        Some(Action::Clarify) => Action::Clarify,
+        _ if standalone == turn.query => Action::Pass,
+        _ => Action::Rewrite,
+    }
 }
 
 fn of_rewriting(turn: &SuiteTurn, reply: &Reply, judge: &Judge) -> Values {
