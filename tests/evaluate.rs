@@ -133,8 +133,12 @@ fn data_of_others_is_read_by_its_form() {
     assert!(scores.iter().any(|one| one["system"] == "raw" && one["bleu4"].as_f64() > Some(0.0)));
 }
 
-/// What a rewriter that must not be promoted says to a request.
-type Bad = fn(query: &str, history: &[String]) -> String;
+/// What a rewriter at a server says to a request.
+type Rewriter = fn(query: &str, history: &[String]) -> String;
+
+fn restores(query: &str, _: &[String]) -> String {
+    query.replace("it", "the Harbour lamp").replace('它', "海港台灯")
+}
 
 fn echoes(query: &str, history: &[String]) -> String {
     format!("{} {query}", history.join(" "))
@@ -156,34 +160,67 @@ fn answers_in_another_language(query: &str, _: &[String]) -> String {
     }
 }
 
-/// The number that the conversation was about goes, and with it every other one.
 fn drops_numbers(query: &str, history: &[String]) -> String {
-    let topic = history.first().map_or("", String::as_str);
-    let topic: String = topic.chars().take(12).collect();
-    format!("{topic}{query}").chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    restores(query, history).chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }
 
 fn is_chinese(text: &str) -> bool {
     text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter))
 }
 
-/// An OpenAI-compatible server that rewrites badly; it ends with the test's runtime.
-async fn serve(bad: Bad) -> String {
-    let router = Router::new().fallback(answer).with_state(bad);
+/// A suite of 60 cases in which a lamp is asked about by a pronoun and with a number.
+fn lamp_suite(dir: &Path) -> PathBuf {
+    let suite = dir.join("lamps");
+    fs::create_dir(&suite).unwrap();
+    let description = "name = \"lamps\"\n[files]\ncases = \"cases.jsonl\"\n\
+                       [primary]\nmetric = \"passed\"\n";
+    fs::write(suite.join("suite.toml"), description).unwrap();
+    let case = |lang: &str, n: usize| {
+        let (history, query, gold, name) = match lang {
+            "en" => (
+                ["Tell me about the Harbour lamp", "The Harbour lamp stands on the desk."],
+                format!("Does it cost {n} dollars?"),
+                format!("Does the Harbour lamp cost {n} dollars?"),
+                "Harbour lamp",
+            ),
+            _ => (
+                ["介绍一下海港台灯", "海港台灯是放在书桌上的。"],
+                format!("它卖{n}元吗？"),
+                format!("海港台灯卖{n}元吗？"),
+                "海港台灯",
+            ),
+        };
+        json!({
+            "id": format!("{lang}-{n}"), "lang": lang, "kind": "reference", "query": query,
+            "messages": [{"role": "user", "content": history[0]},
+                         {"role": "assistant", "content": history[1]}],
+            "expect": {"action": "rewrite", "standalone": [gold],
+                       "must_include": [name, n.to_string()]},
+        })
+        .to_string()
+    };
+    let cases: Vec<String> = (41..71).flat_map(|n| [case("en", n), case("zh", n)]).collect();
+    fs::write(suite.join("cases.jsonl"), cases.join("\n")).unwrap();
+    suite
+}
+
+/// An OpenAI-compatible server that rewrites so; it ends with the test's runtime.
+async fn serve(rewriter: Rewriter) -> String {
+    let router = Router::new().fallback(answer).with_state(rewriter);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     url
 }
 
-async fn answer(State(bad): State<Bad>, body: axum::body::Bytes) -> axum::Json<Value> {
+async fn answer(State(rewriter): State<Rewriter>, body: axum::body::Bytes) -> axum::Json<Value> {
     let body: Value = serde_json::from_slice(&body).unwrap();
     let asked = body["messages"].as_array().unwrap().last().unwrap();
     let asked: Value = serde_json::from_str(asked["content"].as_str().unwrap()).unwrap();
     let history = asked["history"].as_array().cloned().unwrap_or_default();
     let history: Vec<String> =
         history.iter().map(|turn| turn["content"].as_str().unwrap().to_owned()).collect();
-    let text = bad(asked["query"].as_str().unwrap(), &history);
+    let text = rewriter(asked["query"].as_str().unwrap(), &history);
     axum::Json(json!({
         "choices": [{"index": 0, "finish_reason": "stop",
                      "message": {"role": "assistant", "content": text}}],
@@ -191,39 +228,51 @@ async fn answer(State(bad): State<Bad>, body: axum::body::Bytes) -> axum::Json<V
     }))
 }
 
+/// Runs the lamps with a rewriter at a server.
+async fn eval_lamps(
+    dir: &Path,
+    suite: &Path,
+    name: &str,
+    rewriter: Rewriter,
+    more: &[&str],
+) -> Output {
+    let url = serve(rewriter).await;
+    let out = dir.join(name);
+    let paths = [suite.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let variables =
+        [("QUERENT__REWRITER__URL", url.as_str()), ("QUERENT__REWRITER__REMOTE_MODEL", name)];
+    eval(dir, &[&paths, more].concat(), &variables)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_rewriters_fail_the_gate_and_the_verdict_says_why() {
     let dir = tempfile::tempdir().unwrap();
-    let suite = ["seed-cases", "--limit", "120", "--systems", "raw,gated", "--out"];
-    let champion = dir.path().join("champion");
-    let champion = champion.to_str().unwrap();
-    let first = eval(dir.path(), &[&suite[..], &[champion]].concat(), &[]);
+    let suite = lamp_suite(dir.path());
+    let first = eval_lamps(dir.path(), &suite, "champion", restores, &["--json"]).await;
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let first: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(first["systems"]["gated"]["passed"]["mean"], 1.0, "{first}");
+    let champion = dir.path().join("champion");
+    let judged = ["--compare", champion.to_str().unwrap(), "--gate"];
     for (name, bad, why) in [
-        ("echo", echoes as Bad, "repeats the history"),
+        ("echo", echoes as Rewriter, "repeats the history"),
         ("invent", invents, "invents words"),
         ("language", answers_in_another_language, "in another language"),
         ("numbers", drops_numbers, "drops protected spans"),
     ] {
-        let url = serve(bad).await;
-        let out = dir.path().join(name);
-        let judged = ["--compare", champion, "--gate"];
-        let arguments = [&suite[..], &[out.to_str().unwrap()], &judged].concat();
-        let variables =
-            [("QUERENT__REWRITER__URL", url.as_str()), ("QUERENT__REWRITER__REMOTE_MODEL", name)];
-        let output = eval(dir.path(), &arguments, &variables);
+        let output = eval_lamps(dir.path(), &suite, name, bad, &judged).await;
         let table = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{name}: {table}");
         assert!(table.contains("The candidate is refused."), "{name}: {table}");
         assert!(table.contains(why), "{name}: {table}");
+        let out = dir.path().join(name);
         let report: Value =
             serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
         assert_eq!(report["verdict"]["promoted"], false);
         assert!(fs::read_to_string(out.join("report.md")).unwrap().contains(why), "{name}");
         // Whatever it wrote, nobody is served a rewrite that breaks a promise.
-        for measure in ["protected_loss", "unsupported_words", "empty"] {
-            let broken = format!("guarantee `{measure}` is violated");
-            assert!(!table.contains(&broken), "{name}: {table}");
-        }
+        let reasons = report["verdict"]["reasons"].as_array().unwrap();
+        let broken = |reason: &Value| reason["code"] == "guarantee_violated";
+        assert!(!reasons.iter().any(broken), "{name}: {reasons:?}");
     }
 }
