@@ -191,6 +191,6 @@ mod tests {
         assert_eq!(broken("does the Harbour lamp cost 49?"), [""; 0]);
         assert_eq!(broken("does the Harbour lamp cost?"), ["protected_loss"]);
         assert_eq!(broken("does the Zephyr turbine cost 49?"), ["unsupported_words"]);
-        assert_eq!(judge.guarantees("does the Zephyr turbine cost 49?")["unsupported_words"], 2.0);
+        assert_eq!(judge.guarantees("does the Zephyr turbine cost 49?")["unsupported_words"], 3.0);
     }
 }
