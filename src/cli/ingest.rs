@@ -64,7 +64,7 @@ pub(super) async fn ingest(
 
 /// Accepts everything first, so that an interrupted run goes on by itself at the next start,
 /// then waits.
-async fn hand_over(
+pub(super) async fn hand_over(
     services: &Services,
     tenant: &TenantId,
     collection: &str,

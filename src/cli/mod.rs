@@ -6,6 +6,7 @@ mod collection;
 mod data;
 mod demo;
 mod doctor;
+mod eval;
 mod fisher;
 mod health;
 mod ingest;
@@ -86,6 +87,8 @@ enum Role {
     Data(data::DataRole),
     /// Measure which weights of a model its old data need, for elastic weight consolidation.
     Fisher(fisher::FisherArgs),
+    /// Score a rewriter and an embedder on a suite, compare runs, and judge a candidate.
+    Eval(Box<eval::EvalArgs>),
     /// Bring the database to this version's schema.
     Migrate,
     /// Print the OpenAPI document.
@@ -155,6 +158,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Role::Train(args) => train::run(config, global, *args).await,
         Role::Data(role) => data::run(config, global, role).await,
         Role::Fisher(args) => fisher::run(global, args).await,
+        Role::Eval(args) => eval::run(config, global, *args).await,
         Role::Migrate => migrate::run(&config, global).await,
         Role::Openapi => output::line(&crate::http::openapi().to_pretty_json()?),
         Role::Doctor => doctor::run(config, global).await,

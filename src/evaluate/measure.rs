@@ -12,11 +12,27 @@ pub const UNSUPPORTED_WORDS: &str = "unsupported_words";
 pub const EMPTY: &str = "empty";
 /// The measures that must not be violated on any turn.
 pub const GUARANTEES: [&str; 4] = [PROTECTED_LOSS, LANGUAGE_KEPT, UNSUPPORTED_WORDS, EMPTY];
+/// What a model got wrong in what it wrote, before the rules refused or repaired it: 1 on a turn
+/// where it did. People are not served these texts, but a model that has to be caught often has
+/// little to offer.
+pub const FAULTS: [&str; 5] = [
+    "written_malformed",
+    "written_lost",
+    "written_other_language",
+    "written_unsupported",
+    "history_echo",
+];
+/// 1 when the rules refused what the model wrote.
+pub const REFUSED: &str = "refused";
+/// 1 when nothing went wrong: no model was needed, or what it wrote was taken as it was.
+pub const SOUND: &str = "sound";
+/// 1 when a case was answered as it expects.
+pub const PASSED: &str = "passed";
 /// By default the one that decides.
 pub const PRIMARY: &str = "ndcg@10";
 
 /// What is less of a good thing the more there is of it, by the name before `@`.
-const LOWER: [&str; 12] = [
+const LOWER: [&str; 17] = [
     PROTECTED_LOSS,
     UNSUPPORTED_WORDS,
     EMPTY,
@@ -28,7 +44,12 @@ const LOWER: [&str; 12] = [
     "tokens",
     "n_tokens",
     "failed",
-    "history_echo",
+    REFUSED,
+    FAULTS[0],
+    FAULTS[1],
+    FAULTS[2],
+    FAULTS[3],
+    FAULTS[4],
 ];
 /// What is counted, not a share of something.
 const COUNTS: [&str; 4] = [UNSUPPORTED_WORDS, "gold_rank", "tokens", "n_tokens"];

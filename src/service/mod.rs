@@ -5,6 +5,7 @@ pub mod ask;
 mod averages;
 pub mod collections;
 pub mod embeddings;
+pub mod evaluation;
 pub mod feedback;
 pub mod housekeeping;
 pub mod ingest;

@@ -139,6 +139,26 @@ impl Store {
         row.map(RequestRow::request).transpose()
     }
 
+    /// The newest requests whose texts are kept as they were, newest first.
+    pub async fn plain_requests(
+        &self,
+        tenant: &TenantId,
+        limit: usize,
+    ) -> Result<Vec<StoredRequest>> {
+        let rows: Vec<RequestRow> = query_as(
+            "SELECT id, rewrite_id, user_id, collection, form, rewriter, embedder, detail,
+                    created_at, expires_at
+             FROM requests WHERE tenant = $1 AND form = $2
+             ORDER BY created_at DESC, id LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(RequestForm::Plain.as_str())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.reader)
+        .await?;
+        rows.into_iter().map(RequestRow::request).collect()
+    }
+
     /// Writes feedback with its request. Feedback of the same kind on the same thing replaces
     /// the earlier one; a request with feedback does not expire by itself.
     pub async fn put_feedback(

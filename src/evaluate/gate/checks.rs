@@ -114,6 +114,33 @@ pub fn guarantees(comparison: &Comparison, settings: &GateSettings) -> Vec<Reaso
     judged.collect()
 }
 
+/// The model itself does not go wrong much oftener than the champion's, whatever the rules make
+/// of it: a rewriter that is always caught is no better than none.
+pub fn faults(comparison: &Comparison, settings: &GateSettings) -> Vec<Reason> {
+    let most = settings.max_fault_rise_points;
+    let judged = comparison
+        .rows
+        .iter()
+        .filter(|row| row.slice.is_all() && measure::FAULTS.contains(&row.metric.as_str()));
+    let risen = judged.filter(|row| {
+        let is_sure = row.difference.estimate.low > 0.0;
+        is_sure && -row.gain_points() > most + ROUNDING
+    });
+    risen
+        .map(|row| {
+            let (now, before) = (100.0 * row.candidate.mean, 100.0 * row.champion.mean);
+            let message = format!(
+                "{} on {now:.1} % of the {} turns on which it was asked, the champion's on \
+                 {before:.1} %.",
+                fault(&row.metric),
+                row.difference.estimate.n
+            );
+            let up = reason(ReasonCode::FaultsUp, now - before, most, message);
+            Reason { metric: Some(row.metric.clone()), ..up }
+        })
+        .collect()
+}
+
 /// The stage's 95th percentile is within the budget.
 pub fn latency(comparison: &Comparison, settings: &GateSettings) -> Option<Reason> {
     let (stage, budget) = (&settings.latency_stage, settings.max_latency_p95_ms);
@@ -171,6 +198,18 @@ fn broken(metric: &str) -> String {
         measure::UNSUPPORTED_WORDS => "The rewrite has words that nothing speaks for".into(),
         measure::EMPTY => "The rewrite is empty".into(),
         _ => format!("The guarantee `{metric}` is violated"),
+    }
+}
+
+/// What the model did, as the beginning of a sentence.
+fn fault(metric: &str) -> &str {
+    match metric {
+        "written_malformed" => "The model writes what is no question",
+        "written_lost" => "The model drops protected spans (numbers, codes, names)",
+        "written_other_language" => "The model writes in another language than the query",
+        "written_unsupported" => "The model invents words that nothing speaks for",
+        "history_echo" => "The model repeats the history",
+        other => other,
     }
 }
 

@@ -31,6 +31,9 @@ pub struct GateSettings {
     pub max_regret_rise_points: f64,
     /// Measures that no turn may violate, nor go without being measured at all.
     pub guarantees: Vec<String>,
+    /// How much oftener than the champion the candidate may write what the rules have to refuse or
+    /// repair, in points; each kind of fault by itself, and only a rise that is sure counts.
+    pub max_fault_rise_points: f64,
     /// The stage whose 95th percentile is held to the budget.
     pub latency_stage: String,
     pub max_latency_p95_ms: f64,
@@ -48,6 +51,7 @@ impl Default for GateSettings {
             min_slice_turns: 20,
             max_regret_rise_points: 0.0,
             guarantees: measure::GUARANTEES.map(str::to_owned).to_vec(),
+            max_fault_rise_points: 2.0,
             latency_stage: "rewrite".to_owned(),
             max_latency_p95_ms: 300.0,
             max_missing_turns: 0,
@@ -63,6 +67,7 @@ impl GateSettings {
             ("min_gain_points", self.min_gain_points),
             ("max_slice_drop_points", self.max_slice_drop_points),
             ("max_regret_rise_points", self.max_regret_rise_points),
+            ("max_fault_rise_points", self.max_fault_rise_points),
             ("max_latency_p95_ms", self.max_latency_p95_ms),
         ];
         match limits.iter().find(|(_, limit)| !(limit.is_finite() && *limit >= 0.0)) {
@@ -87,6 +92,7 @@ pub enum ReasonCode {
     RegretUnmeasured,
     GuaranteeViolated,
     GuaranteeUnmeasured,
+    FaultsUp,
     TooSlow,
     LatencyUnmeasured,
 }
@@ -167,6 +173,7 @@ pub fn judge(comparison: &Comparison, settings: &GateSettings) -> Result<Verdict
     reasons.extend(checks::slices(comparison, settings));
     reasons.extend(checks::regret(comparison, settings));
     reasons.extend(checks::guarantees(comparison, settings));
+    reasons.extend(checks::faults(comparison, settings));
     reasons.extend(checks::latency(comparison, settings));
     let unjudged_slices = checks::primary_rows(comparison)
         .filter(|row| row.difference.estimate.n < settings.min_slice_turns)

@@ -210,3 +210,28 @@ fn settings_refuse_names_that_they_do_not_know_and_limits_that_are_none() {
     let settings = GateSettings { max_latency_p95_ms: f64::NAN, ..settings };
     assert_eq!(settings.validate().unwrap_err().code, "gate_options");
 }
+
+#[test]
+fn a_model_that_is_caught_oftener_is_refused_for_what_it_does() {
+    let with_faults = |every: usize| {
+        candidate(move |idx, turn| {
+            let is_fault = idx % every == 0;
+            set(turn, "written_unsupported", if is_fault { 1.0 } else { 0.0 });
+        })
+    };
+    let champion = run(|_, turn| set(turn, "written_unsupported", 0.0));
+    fn side(run: &RunRecord) -> Side<'_> {
+        Side { run, system: "gated" }
+    }
+    let judged = |candidate: &RunRecord| {
+        let settings = crate::evaluate::compare::CompareSettings::default();
+        let gate = GateSettings::default();
+        examine(side(candidate), side(&champion), &settings, &gate).unwrap().1
+    };
+    let refused = judged(&with_faults(4));
+    assert_eq!(codes(&refused), [ReasonCode::FaultsUp]);
+    let sentence = refused.sentence();
+    assert!(sentence.contains("invents words that nothing speaks for on 25.0 %"), "{sentence}");
+    // One in a hundred is within what is allowed.
+    assert!(judged(&with_faults(100)).promoted);
+}

@@ -134,6 +134,11 @@ pub fn in_columns(comparison: &Comparison) -> String {
     plain::render(&sections::comparison(comparison))
 }
 
+/// The means of a run, over all turns and by slice, in columns for a terminal.
+pub fn means_in_columns(report: &Report) -> String {
+    plain::render(&[sections::means(report), sections::by_slice(report)])
+}
+
 /// Writes `report.json`, `report.md` and `report.html` into a folder, which is made if need be.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod run;
 use serde::Serialize;
 
 pub use compared::of as comparison;
+pub use run::{by_slice, means};
 
 use super::Report;
 
