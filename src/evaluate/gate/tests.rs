@@ -232,6 +232,6 @@ fn a_model_that_is_caught_oftener_is_refused_for_what_it_does() {
     assert_eq!(codes(&refused), [ReasonCode::FaultsUp]);
     let sentence = refused.sentence();
     assert!(sentence.contains("invents words that nothing speaks for on 25.0 %"), "{sentence}");
-    // One in a hundred is within what is allowed.
-    assert!(judged(&with_faults(100)).promoted);
+    // One in sixty is sure, and within what is allowed.
+    assert!(judged(&with_faults(60)).promoted);
 }

@@ -118,7 +118,8 @@ mod tests {
         );
         assert_eq!(set.documents[1].title, None);
         write("qrels/test.tsv", "q2 0 d2 1\n");
-        assert_eq!(read(dir.path()).unwrap().0.turns[0].id, "q2");
+        let turn = read(dir.path()).unwrap().0.turns.remove(0);
+        assert_eq!((turn.id.as_str(), turn.grades["d2"]), ("q2", 1));
         write("qrels/test.tsv", "q2 0 d2 1\nq2 0 d1 much\n");
         assert!(read(dir.path()).unwrap_err().contains("line 2"));
     }

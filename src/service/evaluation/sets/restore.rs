@@ -54,6 +54,7 @@ mod tests {
             (turns[1].id.as_str(), turns[1].golds[0].as_str()),
             ("line-3", "why the red lamp")
         );
+        assert_eq!(plain("为什么 iphone 好 用 the one"), "为什么iphone好用the one");
         assert!(parse("alone\n").unwrap_err().contains("line 1"));
     }
 }

@@ -81,14 +81,14 @@ mod tests {
     #[test]
     fn pairs_alternate_and_an_odd_number_is_the_persons() {
         let text = r#"{"id":7,"lang":"en","kind":"ellipsis","history":["q","a"],"query":"and it?","rewrite":"and the lamp?","context":{"place":"Ningbo"}}
-{"history":["one"],"query":"two"}
+{"history":["one","two","three"],"query":"four"}
 {"history":[{"role":"assistant","content":"hi"}],"query":"three","rewrite":"four"}"#;
         let turns = parse(text).unwrap().turns;
         assert_eq!((turns[0].id.as_str(), turns[0].slices["kind"].as_str()), ("7", "ellipsis"));
         let roles =
             |idx: usize| turns[idx].history.iter().map(|(role, _)| *role).collect::<Vec<_>>();
         assert_eq!(roles(0), [Role::User, Role::Assistant]);
-        assert_eq!((roles(1), roles(2)), (vec![Role::User], vec![Role::Assistant]));
+        assert_eq!((roles(1), roles(2)), (vec![Role::User; 3], vec![Role::Assistant]));
         assert_eq!(
             (turns[0].golds[0].as_str(), turns[0].facts["place"].as_str()),
             ("and the lamp?", "Ningbo")

@@ -67,6 +67,7 @@ mod tests {
             {"context":"Tides rise twice a day.","qas":[{"id":"q1","question":"How often do tides rise?","answers":[]}]}]}]}"#;
         let set = parse(text).unwrap();
         assert_eq!((set.documents.len(), set.documents[1].title.as_deref()), (2, Some("Tides")));
+        assert_ne!(set.documents[0].id, set.documents[1].id);
         assert_eq!(set.turns[0].grades[&set.documents[1].id], 1);
         assert_eq!(set.turns[0].need(), Some(Need::Nothing));
     }
