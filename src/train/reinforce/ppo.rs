@@ -35,6 +35,9 @@ pub struct Ppo {
     cycle: Option<Cycle>,
 }
 
+/// Numbers of tokens, a list for each answer.
+type PerToken = Vec<Vec<f32>>;
+
 /// What one rollout leaves for the steps on it; lists have one list an answer, one number a token.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Cycle {
@@ -96,7 +99,7 @@ impl Ppo {
         let health = self.prompts.health(&samples, 1);
         let scores: Vec<Option<f64>> = samples.judgements.iter().map(|it| it.total).collect();
         let answers = samples.answers;
-        let (old_log_probs, old_values) = self.scores_and_values(policy, &answers)?;
+        let [old_log_probs, old_values] = self.scores_and_values(policy, &answers)?;
         let budget = self.prompts.micro_batch_tokens;
         let temperature = self.options.temperature;
         let reference = log_probs(policy, &answers, Scorer::Reference, temperature, budget)?;
@@ -127,11 +130,8 @@ impl Ppo {
         Ok((cycle, metrics, trip))
     }
 
-    fn scores_and_values(
-        &self,
-        policy: &Policy,
-        answers: &[Answer],
-    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+    /// The log-probabilities of the answers' tokens, and what the value head expects before each.
+    fn scores_and_values(&self, policy: &Policy, answers: &[Answer]) -> Result<[PerToken; 2]> {
         let head = ValueHead::of(policy)?;
         let mut log_probs = vec![Vec::new(); answers.len()];
         let mut values = vec![Vec::new(); answers.len()];
@@ -144,7 +144,7 @@ impl Ppo {
                 values[*idx] = of_part[span.clone()].iter().map(|value| *value as f32).collect();
             }
         }
-        Ok((log_probs, values))
+        Ok([log_probs, values])
     }
 
     fn estimates(

@@ -286,9 +286,8 @@ fn a_run_killed_between_two_steps_on_one_rollout_goes_on_to_the_same_bits() {
         let adaptive_kl = Some(Default::default());
         Box::new(ppo(PpoOptions { adaptive_kl, variant: PpoVariant::Penalty, ..ppo_options() }))
     };
-    let cases: [(Method, &dyn Fn() -> Box<dyn Objective>); 2] =
-        [(Method::Grpo, &grpo), (Method::Ppo, &ppo)];
-    for (method, objective) in cases {
+    for method in [Method::Grpo, Method::Ppo] {
+        let objective = || if method == Method::Ppo { ppo() } else { grpo() };
         let options = TrainOptions { save_steps: 5, ..options(14) };
         let whole_dir = tempfile::tempdir().unwrap();
         let whole = policy(method, None);
