@@ -68,9 +68,11 @@ fn of_search(raw: Option<&Found>) -> Values {
     scores.sort_by(|left, right| right.total_cmp(left));
     let at = |place: usize| scores.get(place).copied().unwrap_or(0.0);
     let lead = if at(0) > 0.0 { (at(0) - at(1)) / at(0) } else { 0.0 };
+    // The engine sums a score in no fixed order, so its last digits are noise.
+    let rounded = |value: f64| (value * 1e3).round() / 1e3;
     Values::from([
-        ("first_score".to_owned(), at(0).max(0.0).ln_1p()),
-        ("first_lead".to_owned(), lead),
+        ("first_score".to_owned(), rounded(at(0).max(0.0).ln_1p())),
+        ("first_lead".to_owned(), rounded(lead)),
         ("lists_agree".to_owned(), share(agrees && n_first > 0)),
     ])
 }

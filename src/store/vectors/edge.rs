@@ -27,6 +27,10 @@ use super::lexical::{self, DocumentEmbedder};
 use super::{BM25, DENSE, GRAPH_BEAM, Hit, MAX_LIMIT, Point, check_dense, swap};
 use crate::error::{Error, Kind, Result};
 
+/// Hits looked at beyond those that are wanted, so that equal scores at the cut are told apart by
+/// their ids too.
+const N_LOOKED_BEYOND: usize = 32;
+
 /// Points to one operation: it bounds the memory of an entry of the log.
 const BATCH: usize = 256;
 const PAGE: usize = 10_000;
@@ -127,7 +131,7 @@ impl Shard {
             query: QueryEnum::Nearest(query),
             filter: filter.map(Filter::engine),
             params: Some(SearchParams { hnsw_ef: Some(GRAPH_BEAM), ..SearchParams::default() }),
-            limit: limit.clamp(1, MAX_LIMIT),
+            limit: (limit.max(1) + N_LOOKED_BEYOND).min(MAX_LIMIT),
             offset: 0,
             with_payload: Some(WithPayloadInterface::Bool(false)),
             with_vector: None,
@@ -135,7 +139,15 @@ impl Shard {
         };
         let found = self.read(|edge| fenced("search the index", || edge.search(request)))?;
         let hit = |chunk_id, score| Hit { chunk_id, score };
-        Ok(found.into_iter().filter_map(|p| Some(hit(chunk_id(p.id)?, p.score))).collect())
+        let mut hits: Vec<Hit> =
+            found.into_iter().filter_map(|p| Some(hit(chunk_id(p.id)?, p.score))).collect();
+        // The engine gives equal scores in the order of its segments, which differs between two
+        // indexes of the same documents.
+        hits.sort_by(|one, other| {
+            other.score.total_cmp(&one.score).then(one.chunk_id.cmp(&other.chunk_id))
+        });
+        hits.truncate(limit.clamp(1, MAX_LIMIT));
+        Ok(hits)
     }
 
     /// Builds indexes for fields that are filtered by for the first time. It never waits: while
