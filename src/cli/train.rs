@@ -79,7 +79,7 @@ pub struct TrainArgs {
     resume: bool,
     /// Show counts, lengths and samples of the data; train nothing.
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// The first row that cannot be used is an error.
     #[arg(long)]
     strict: bool,
@@ -103,7 +103,18 @@ pub struct TrainArgs {
 pub async fn run(config: Config, global: &Global, args: TrainArgs) -> Result<()> {
     let request = request(&args)?;
     if !request.method.is_by_reward() {
+        if args.collection.is_some() || !args.corpus.is_empty() {
+            let message = format!(
+                "{} searches nothing; leave out --collection and --corpus",
+                request.method.name()
+            );
+            return Err(Error::invalid("train_options", message));
+        }
         return train(global, request, args.dry_run).await;
+    }
+    if !args.dry_run {
+        // Before anything is put beside another run.
+        training::check_out(&request)?;
     }
     if args.corpus.is_empty() && args.collection.is_none() {
         return train(global, request, args.dry_run).await;
@@ -259,6 +270,7 @@ fn show_outcome(global: &Global, outcome: &TrainOutcome) -> Result<()> {
             "seconds": report.seconds,
             "tokens_per_second": tokens_per_second,
             "cancelled": report.cancelled,
+            "tripped": report.tripped,
             "before": report.before,
             "after": report.after,
             "written_step": outcome.step,

@@ -231,7 +231,8 @@ impl Retriever {
             .iter()
             .map(|lists| fuse::reciprocal_rank_fusion(lists, self.weights.rrf_k))
             .map(|mut fused| {
-                fused.truncate(depth * 2);
+                // As many as `rank` looks at.
+                fused.truncate(depth * 3 + 20);
                 fused
             })
             .collect();

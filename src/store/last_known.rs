@@ -22,7 +22,7 @@ use super::database::{DATABASE_UNAVAILABLE, unavailable};
 use super::glossary::GlossaryTerm;
 use super::sql::Pool;
 use super::{Store, TenantId, now_ms};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// For a read of a request from a server that may have gone without a word. It is longer than the
 /// wait for a connection.
@@ -126,7 +126,13 @@ impl LastKnown {
     }
 
     pub fn forget_collection(&self, tenant: &TenantId, name: &str) {
-        self.collections.invalidate(&(tenant.clone(), name.to_owned()));
+        let key = (tenant.clone(), name.to_owned());
+        if let Some(collection) = self.collections.get(&key) {
+            let id = collection.index().id();
+            self.glossaries.invalidate(&id);
+            log_refusal(self.chunks.invalidate_entries_if(move |(of, _), _| *of == id));
+        }
+        self.collections.invalidate(&key);
     }
 
     pub fn note_glossary(&self, collection_id: i64, terms: Vec<GlossaryTerm>) {
@@ -183,7 +189,13 @@ impl Store {
                 let known = self.last_known.collections.get(&key).ok_or(error)?;
                 Ok(Recalled { value: known, is_fresh: false })
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                if error.kind == Kind::NotFound {
+                    // Somebody else may have deleted it.
+                    self.last_known.forget_collection(tenant, name);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -228,6 +240,10 @@ impl Store {
         match self.ask(self.chunks_by_ids(tenant, &collection.name, ids)).await {
             Ok(chunks) => {
                 self.last_known.note_chunks(collection_id, &chunks);
+                // What the database leaves out is deleted, by whomever.
+                for id in ids.iter().filter(|id| !chunks.iter().any(|chunk| chunk.id == **id)) {
+                    self.last_known.chunks.invalidate(&(collection_id, *id));
+                }
                 Ok(Recalled { value: chunks, is_fresh: true })
             }
             Err(error) if is_outage(&error) => {

@@ -237,7 +237,9 @@ impl<'a, 'b> Run<'a, 'b> {
                 "eval": metrics,
             }),
         )?;
-        // Something to go back to from the first step on.
+        // Something to go back to from the first step on, and maybe the best there will be.
+        self.note_best(&metrics);
+        self.evaluated = Some((self.state.step, metrics.clone()));
         self.save()?;
         Ok(metrics)
     }

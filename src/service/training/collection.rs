@@ -5,16 +5,21 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use crate::error::{Kind, Result};
 use crate::retrieve::{Retriever, Scope};
 use crate::service::Services;
-use crate::store::TenantId;
 use crate::store::corpus::ChunkRow;
+use crate::store::{Store, TenantId};
 
 /// Texts whose results are remembered.
 const MAX_REMEMBERED: usize = 50_000;
+/// Chunks that are kept with their texts.
+const MAX_CHUNKS: usize = 50_000;
+/// Documents asked for at a time.
+const PAGE_ROWS: usize = 1_000;
 
 /// A collection of documents, open for searching.
 #[derive(Clone)]
@@ -22,6 +27,8 @@ pub struct SearchedCollection {
     retriever: Retriever,
     scope: Scope,
     runtime: Handle,
+    /// Of the documents by id and content.
+    contents_sha256: String,
 }
 
 impl SearchedCollection {
@@ -31,8 +38,10 @@ impl SearchedCollection {
     /// `collection_not_found`.
     pub async fn open(services: &Arc<Services>, tenant: &TenantId, name: &str) -> Result<Self> {
         let collection = services.store().get_collection(tenant, name).await?;
+        let contents_sha256 = contents(services.store(), tenant, name).await?;
         let scope = Scope { tenant: tenant.clone(), collection, filter: None };
-        Ok(Self { retriever: services.retriever().clone(), scope, runtime: Handle::current() })
+        let retriever = services.retriever().clone();
+        Ok(Self { retriever, scope, runtime: Handle::current(), contents_sha256 })
     }
 
     /// Whether the collection has a document.
@@ -54,11 +63,28 @@ impl SearchedCollection {
         let Scope { tenant, collection, .. } = &self.scope;
         let weights = self.retriever.weights;
         format!(
-            "{} {} {} {weights:?}",
+            "{} {} {} {} {weights:?}",
             tenant.as_str(),
             collection.name,
+            self.contents_sha256,
             self.retriever.encoder.id()
         )
+    }
+}
+
+/// A hash of a collection's documents by id and content.
+async fn contents(store: &Store, tenant: &TenantId, name: &str) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.list_documents(tenant, name, PAGE_ROWS, after.as_deref()).await?;
+        for document in &page.items {
+            hash.update(format!("{} {}\n", document.id, document.content_hash));
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
     }
 }
 
@@ -114,7 +140,10 @@ impl Searches {
         if texts.is_empty() {
             return Ok(());
         }
-        let SearchedCollection { retriever, scope, runtime } = &self.collection;
+        if self.chunks.len() > MAX_CHUNKS {
+            self.chunks.clear();
+        }
+        let SearchedCollection { retriever, scope, runtime, .. } = &self.collection;
         let searched = retriever.documents(scope, &texts, self.depth, &mut self.chunks);
         let found = runtime.block_on(searched)?;
         let found = found.into_iter().map(|documents| -> Arc<[String]> { documents.into() });

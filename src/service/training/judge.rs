@@ -171,17 +171,31 @@ impl RetrievalJudge {
                 let gold = Reading::Known(ranks.clone());
                 ndcg(&Facts { gold, ..Facts::default() }, k).value().unwrap_or_default()
             };
-            // An answer without a question finds nothing.
-            let own = if let Reading::Known(gold) = &gold { of(gold) } else { 0.0 };
-            measures.insert(format!("ndcg@{k}"), own);
-            measures.insert(format!("raw_ndcg@{k}"), of(raw));
-            measures.insert("regret".into(), f64::from(u8::from(own < of(raw))));
+            let own = match &gold {
+                Reading::Known(gold) => Some(of(gold)),
+                // An answer without a question finds nothing.
+                Reading::NotAsked => Some(0.0),
+                Reading::Failed => None,
+            };
+            if let Some(own) = own {
+                measures.insert(format!("ndcg@{k}"), own);
+                measures.insert(format!("raw_ndcg@{k}"), of(raw));
+                measures.insert("regret".into(), f64::from(u8::from(own < of(raw))));
+            }
         }
         let found = Found { gold, raw, reranker: Reading::NotAsked };
         let facts = it.case.subject.facts(&it.written(), found);
         measures.insert("unchanged".into(), f64::from(u8::from(facts.is_unchanged)));
         let Scored { total, each, failed } = self.rewards.score(&facts);
-        Judgement { text: it.text.clone().unwrap_or_default(), total, each, failed, measures }
+        Judgement {
+            written: it.written.clone(),
+            text: it.text.clone().unwrap_or_default(),
+            is_well_formed: facts.is_well_formed,
+            total,
+            each,
+            failed,
+            measures,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::TrainRequest;
 use super::prepare::{max_tokens, read};
 use super::report::DryRun;
 use super::reward;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::sampling::Sampling;
 use crate::model::{ModelFolder, device};
 use crate::train::data::{Asked, Rows};
@@ -99,7 +99,17 @@ fn matching(rows: Vec<Asked>, prompts: &Prompts) -> Vec<Asked> {
 
 fn write(request: &MineRequest, rows: &[Asked], drawn: &[Vec<Candidate>]) -> Result<Mined> {
     let options = &request.options;
-    let all = mean_reward(drawn.iter().flatten()).unwrap_or_default();
+    let Some(all) = mean_reward(drawn.iter().flatten()) else {
+        return Err(Error::new(
+            Kind::Unavailable,
+            "mine_unjudged",
+            format!(
+                "none of the rewrites of {} questions could be judged, as the searches failed; \
+                 nothing is written",
+                drawn.len()
+            ),
+        ));
+    };
     let (mut of_pairs, mut of_judged) = (String::new(), String::new());
     let (mut n_pairs, mut n_judged) = (0, 0);
     for (row, candidates) in rows.iter().zip(drawn) {

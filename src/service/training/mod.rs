@@ -20,7 +20,7 @@ pub use fisher::{FisherRequest, fisher};
 pub use mine::{MineRequest, Mined, mine_preferences};
 pub use prepare::{Prepared, prepare};
 pub use report::{DryRun, Lengths};
-pub use run::{TrainOutcome, train};
+pub use run::{TrainOutcome, check_out, train};
 
 use crate::train::data::ReadOptions;
 use crate::train::options::{Method, TrainOptions};

@@ -61,6 +61,15 @@ pub(super) fn judged(
         Method::Ppo => options.ppo.max_new_tokens,
         _ => options.grpo.max_new_tokens,
     };
+    if max_new_tokens >= max_tokens {
+        return Err(Error::invalid(
+            "train_options",
+            format!(
+                "max_new_tokens is {max_new_tokens} and max_tokens {max_tokens}: no prompt fits \
+                 before an answer; lower the one, or raise the other"
+            ),
+        ));
+    }
     let mut reading = Reading {
         request,
         sequences: Sequences::open(folder, max_tokens)?,
@@ -81,6 +90,8 @@ pub(super) fn judged(
     cases.extend(old_cases);
     let (validation, validation_cases) = reading.rows(validation)?;
     reading.show(&rows)?;
+    reading.dry_run.n_train = rows.len();
+    reading.dry_run.n_validation = validation.len();
     let tokenizer = Arc::new(ChatTokenizer::load(folder)?);
     let stop_tokens = tokenizer.stop_tokens().to_vec();
     let rewards = options.rewards.clone();
@@ -90,6 +101,7 @@ pub(super) fn judged(
         validation,
         stop_tokens,
         judge: Box::new(judge),
+        n_new,
         micro_batch_tokens: options.micro_batch_tokens,
         seed: options.seed,
     };
@@ -142,15 +154,13 @@ impl Reading<'_> {
             if let Some(collection) = &self.request.collection {
                 let mut known = Vec::new();
                 for id in std::mem::take(&mut row.relevant) {
-                    if collection.has(&id)? {
+                    if !known.contains(&id) && collection.has(&id)? {
                         known.push(id);
                     }
                 }
                 if known.is_empty() {
-                    let (file, line) = (&row.source.file, row.source.line);
                     let why = "the collection has none of the documents that `relevant` names";
-                    self.dry_run.rejected.push(format!("{file}:{line}: {why}"));
-                    self.dry_run.n_rejected += 1;
+                    self.reject(&row, why);
                     continue;
                 }
                 row.relevant = known;
@@ -159,17 +169,23 @@ impl Reading<'_> {
             let conversation = conversation(&history, &query);
             let prompt = Prompt::Rewrite { history, query };
             let folding = self.sequences.folding(&prompt);
-            let mut tokens = self.sequences.prompt(&prompt, self.max_new_tokens)?;
-            let room = self.max_tokens.saturating_sub(self.max_new_tokens).max(1);
+            let tokens = self.sequences.prompt(&prompt, self.max_new_tokens)?;
+            let room = self.max_tokens - self.max_new_tokens;
             if tokens.len() > room {
-                // A conversation's newest turns count most.
-                tokens.drain(..tokens.len() - room);
-                self.dry_run.n_cut += 1;
+                let n_tokens = tokens.len();
+                self.reject(&row, &format!("its prompt has {n_tokens} tokens, over {room}"));
+                continue;
             }
             prompts.push(PromptRow { prompt: tokens, source: row.source.clone() });
             cases.push(Case { row, conversation, folding });
         }
         Ok((prompts, cases))
+    }
+
+    fn reject(&mut self, row: &Asked, why: &str) {
+        let (file, line) = (&row.source.file, row.source.line);
+        self.dry_run.rejected.push(format!("{file}:{line}: {why}"));
+        self.dry_run.n_rejected += 1;
     }
 
     fn show(&mut self, rows: &[PromptRow]) -> Result<()> {

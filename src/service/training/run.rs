@@ -73,7 +73,10 @@ pub fn train(request: &TrainRequest, cancel: &AtomicBool) -> Result<TrainOutcome
 }
 
 /// A folder that holds a run is gone on with, or left alone; what is not a run's stays.
-fn check_out(request: &TrainRequest) -> Result<()> {
+///
+/// # Errors
+/// `train_out`.
+pub fn check_out(request: &TrainRequest) -> Result<()> {
     let out = &request.out;
     let refuse = |message: String| Err(Error::new(Kind::Conflict, "train_out", message));
     let holds_run = out.join("events.jsonl").exists();

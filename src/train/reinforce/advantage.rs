@@ -24,7 +24,7 @@ impl From<&GrpoOptions> for AdvantageOptions {
             n_generations: options.n_generations,
             scale: options.scale_rewards,
             aggregation: options.aggregation,
-            missing: options.missing_reward,
+            missing: MissingReward::LeaveAnswerOut,
         }
     }
 }
@@ -105,6 +105,10 @@ pub fn advantages(
     let advantage = |(answer, value): (usize, &Option<f64>)| {
         let Some(value) = value else { return 0.0 };
         let group = answer / options.n_generations;
+        if options.aggregation == Aggregation::SumThenNormalize && !groups[group].has_variance() {
+            // Not what rounding leaves of equal rewards.
+            return 0.0;
+        }
         match (options.aggregation, options.scale) {
             (Aggregation::NormalizeThenSum, _) => (value - batch.mean) / (batch.std + STD_FLOOR),
             (_, ScaleRewards::None) => value - centres[group],

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::PolicyFigures;
 use super::health::Health;
-use super::rollouts::{Answer, Draw, Prompts, Samples, Scorer, log_probs, mismatch, packed, parts};
+use super::rollouts::{
+    Answer, DIFFERENCE_MAX, DIFFERENCE_MEAN, Draw, Prompts, Samples, Scorer, divergence, log_probs,
+    mismatch, packed, parts, sampling_difference,
+};
 use super::watchdog::{Trip, Watchdog};
 use super::{
     AdvantageOptions, Advantages, Aggregation, GrpoOptions, LossPart, Normaliser, PolicyPart,
@@ -89,7 +92,7 @@ impl Grpo {
         let mut compared = self.compared(&samples)?;
         let n_generations = self.options.n_generations;
         let without = Some(compared.share_without_variance());
-        let health = Health {
+        let mut health = Health {
             frac_groups_without_variance: without,
             ..self.prompts.health(&samples, n_generations)
         };
@@ -106,12 +109,19 @@ impl Grpo {
         samples.measure(&mut means);
         means.add("reward_std", compared.reward_std(), 1.0);
         means.add("resampled/frac_reward_zero_std", compared.share_without_variance(), 1.0);
+        let cycle = self.cycle_of(policy, number, samples, compared)?;
+        health.kl = cycle.reference.as_ref().map(|reference| {
+            let drawn = cycle.answers.iter().map(|answer| answer.drawn.as_slice());
+            divergence(drawn.zip(reference.iter().map(Vec::as_slice)))
+        });
         let trip = self.watchdog.observe(&health);
         let mut metrics = means.means();
         for (name, value) in health.figures() {
             metrics.insert(format!("health/{name}"), value);
         }
-        let cycle = self.cycle_of(policy, number, samples, compared)?;
+        if let Some(old) = &cycle.old {
+            metrics.extend(sampling_difference(&cycle.answers, old));
+        }
         Ok((cycle, metrics, trip))
     }
 
@@ -139,7 +149,8 @@ impl Grpo {
             let own = weights.keys().map(|name| of(*name));
             own.chain([Some(penalty(answer))]).collect::<Vec<_>>()
         };
-        let rewards: Vec<_> = judged.map(row).collect();
+        let mut rewards: Vec<Vec<Option<f64>>> = judged.map(row).collect();
+        hold_malformed(&mut rewards, samples, self.options.n_generations);
         let counts: Vec<f64> = weights.values().copied().chain([1.0]).collect();
         advantages(&rewards, &counts, &options)
     }
@@ -154,7 +165,7 @@ impl Grpo {
         seed: u64,
     ) -> Result<()> {
         let n = self.options.n_generations;
-        let n_rows = self.prompts.train.len();
+        let n_rows = self.prompts.n_new.min(self.prompts.train.len());
         let mut random = source(seed, RESAMPLE);
         let rows: Vec<usize> = flat.iter().map(|_| below(n_rows, &mut random)).collect();
         let fresh = self.prompts.draw(policy, &rows, self.drawing(seed))?;
@@ -217,9 +228,10 @@ impl Grpo {
         if self.options.needs_reference() || self.options.entropy_coefficient != 0.0 {
             return advantages;
         }
+        let n = self.options.n_generations;
         let mut first: HashMap<(usize, &[u32]), usize> = HashMap::new();
         for (idx, answer) in cycle.answers.iter().enumerate() {
-            let place = *first.entry((answer.row, &answer.sequence.tokens)).or_insert(idx);
+            let place = *first.entry((idx / n, &answer.sequence.tokens)).or_insert(idx);
             if place != idx {
                 advantages[place] += std::mem::take(&mut advantages[idx]);
             }
@@ -250,6 +262,7 @@ impl Grpo {
             teaching.iter().map(|idx| cycle.answers[*idx].sequence.tokens.len()).collect();
         let parts = micro_batches(&lengths, self.prompts.micro_batch_tokens);
         let (mut figures, mut means) = (PolicyFigures::default(), MeanMetrics::default());
+        let mut most_different = 0f64;
         for part in parts {
             let part: Vec<usize> = part.into_iter().map(|place| teaching[place]).collect();
             let batch = packed(&cycle.answers, &part);
@@ -263,12 +276,14 @@ impl Grpo {
                 let drawn = part.iter().map(|idx| cycle.answers[*idx].drawn.as_slice());
                 let trained = batch.spans.iter().map(|span| &trained[span.clone()]);
                 let (mean, most) = mismatch(drawn.zip(trained));
-                let n = batch.targets.len() as f64;
-                means.add("sampling/sampling_logp_difference/mean", mean, n);
-                means.add("sampling/sampling_logp_difference/max", most, n);
+                means.add(DIFFERENCE_MEAN, mean, batch.targets.len() as f64);
+                most_different = most_different.max(most);
             }
         }
         report.metrics = means.means();
+        if cycle.old.is_none() && !report.is_idle {
+            report.metrics.insert(DIFFERENCE_MAX.into(), most_different);
+        }
         if !report.is_idle {
             report.metrics.extend(figures.metrics(&self.options));
         }
@@ -341,6 +356,24 @@ impl Grpo {
                 "with one step on each rollout the loss is near 0 whatever is learnt, as the \
                  answers' advantages cancel out; look at reward, entropy and grad_norm instead"
             );
+        }
+    }
+}
+
+/// No answer that breaks the form is better in any reward than the worst of its group: most say
+/// nothing of it, and breaking the form must not pay.
+fn hold_malformed(rewards: &mut [Vec<Option<f64>>], samples: &Samples, n_generations: usize) {
+    let groups = rewards.chunks_mut(n_generations);
+    for (group, judgements) in groups.zip(samples.judgements.chunks(n_generations)) {
+        let n_rewards = group.first().map_or(0, Vec::len);
+        for reward in 0..n_rewards {
+            let known = group.iter().filter_map(|row| row[reward]);
+            let least = known.fold(f64::INFINITY, f64::min);
+            for (row, judgement) in group.iter_mut().zip(judgements) {
+                if !judgement.is_well_formed && row[reward].is_some() {
+                    row[reward] = Some(least);
+                }
+            }
         }
     }
 }

@@ -21,7 +21,12 @@ pub struct Asked<'a> {
 /// What an answer is worth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
+    /// The answer as it was written.
+    pub written: String,
+    /// What the server takes out of it; empty where it takes nothing.
     pub text: String,
+    /// Whether the server takes anything out of it.
+    pub is_well_formed: bool,
     /// The weighted sum; none where it could not be found out, which leaves the answer out.
     pub total: Option<f64>,
     /// Each reward before its weight; none where it failed or says nothing of this answer.

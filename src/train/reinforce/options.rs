@@ -107,7 +107,6 @@ pub struct GrpoOptions {
     pub n_iterations: usize,
     pub scale_rewards: ScaleRewards,
     pub aggregation: Aggregation,
-    pub missing_reward: MissingReward,
     /// Answers that were cut at `max_new_tokens` have no part in the loss.
     pub mask_truncated: bool,
     /// DAPO's soft penalty grows from 0 to −1 over this many tokens before `max_new_tokens`; 0 is
@@ -147,7 +146,6 @@ impl Default for GrpoOptions {
             n_iterations: 1,
             scale_rewards: ScaleRewards::Group,
             aggregation: Aggregation::SumThenNormalize,
-            missing_reward: MissingReward::LeaveAnswerOut,
             mask_truncated: false,
             overlong_cache_tokens: 0,
             n_resample_rounds: 0,

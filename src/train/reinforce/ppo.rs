@@ -10,7 +10,9 @@ use super::gae::{Estimates, Scored, estimate};
 use super::health::Health;
 use super::kl_control::KlControl;
 use super::ppo_loss::{PpoFigures, PpoPart, PpoStep, ppo_loss};
-use super::rollouts::{Answer, Draw, Prompts, Scorer, log_probs, packed, parts};
+use super::rollouts::{
+    Answer, Draw, Prompts, Scorer, log_probs, packed, parts, sampling_difference,
+};
 use super::value_head::ValueHead;
 use super::watchdog::{Trip, Watchdog};
 use super::{PpoOptions, PpoVariant};
@@ -106,11 +108,13 @@ impl Ppo {
         let estimates =
             self.estimates(&answers, &scores, &old_log_probs, &old_values, &reference)?;
         let objective = estimates.objective;
-        let n_tokens: usize = old_log_probs.iter().map(Vec::len).sum();
+        let scored = old_log_probs.iter().zip(&scores).filter(|(_, score)| score.is_some());
+        let n_tokens: usize = scored.map(|(tokens, _)| tokens.len()).sum();
         let kl = objective.n_answers as f64 * objective.kl / n_tokens.max(1) as f64;
         let trip = self.watchdog.observe(&Health { kl: Some(kl), ..health });
         let mut metrics = means.means();
         metrics.extend(objective.metrics());
+        metrics.extend(sampling_difference(&answers, &old_log_probs));
         metrics.insert("objective/kl_coefficient".into(), self.control.kl_coefficient);
         for (name, value) in health.figures() {
             metrics.insert(format!("health/{name}"), value);
@@ -223,7 +227,10 @@ impl Ppo {
             report.metrics.insert("policy/stopped_early".into(), 1.0);
         }
         let (sum, n) = cycle.old_kl;
-        cycle.old_kl = (sum + figures.old_kl_sum as f32, n + figures.n_tokens as u32);
+        // A pass that the guard will refuse does not count.
+        if figures.old_kl_sum.is_finite() {
+            cycle.old_kl = (sum + figures.old_kl_sum as f32, n + figures.n_tokens as u32);
+        }
         Ok(report)
     }
 
@@ -338,7 +345,7 @@ impl Objective for Ppo {
                 cycle
             }
         };
-        if phase % self.options.n_mini_batches as u64 == 0 {
+        if phase % self.options.n_mini_batches as u64 == 0 && !cycle.is_over {
             cycle.old_kl = (0.0, 0);
         }
         let started = Instant::now();

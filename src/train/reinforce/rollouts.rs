@@ -30,6 +30,8 @@ pub struct Prompts {
     pub validation: Vec<PromptRow>,
     pub stop_tokens: Vec<u32>,
     pub judge: Box<dyn Judge>,
+    /// Training prompts from here on are old ones, which are drawn as the batches say.
+    pub n_new: usize,
     /// Tokens in one pass.
     pub micro_batch_tokens: usize,
     pub seed: u64,
@@ -128,7 +130,7 @@ impl Prompts {
             .map(|(idx, (answer, judgement))| Sample {
                 group: idx / n.max(1),
                 prompt: self.judge.evidence(answer.row),
-                text: &judgement.text,
+                text: &judgement.written,
                 n_tokens: answer.sequence.n_answer(),
                 is_stopped: answer.stopped,
                 reward: judgement.total,
@@ -248,6 +250,26 @@ pub fn parts(answers: &[Answer], micro_batch_tokens: usize) -> Vec<Vec<usize>> {
 /// A pass over some of the answers.
 pub fn packed(answers: &[Answer], part: &[usize]) -> PackedBatch {
     PackedBatch::pack(part.iter().map(|idx| &answers[*idx].sequence))
+}
+
+/// TRL's names of how far the sampler is from the training path.
+pub const DIFFERENCE_MEAN: &str = "sampling/sampling_logp_difference/mean";
+pub const DIFFERENCE_MAX: &str = "sampling/sampling_logp_difference/max";
+
+/// The two figures for answers whose log-probabilities by the training path are known.
+pub fn sampling_difference(answers: &[Answer], trained: &[Vec<f32>]) -> Metrics {
+    let drawn = answers.iter().map(|answer| answer.drawn.as_slice());
+    let (mean, most) = mismatch(drawn.zip(trained.iter().map(Vec::as_slice)));
+    Metrics::from([(DIFFERENCE_MEAN.into(), mean), (DIFFERENCE_MAX.into(), most)])
+}
+
+/// The mean over tokens of `ln p - ln p_ref`: k1 of the divergence from the reference.
+pub fn divergence<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>) -> f64 {
+    let (mut sum, mut n) = (0.0, 0usize);
+    for (drawn, reference) in pairs.flat_map(|(drawn, other)| drawn.iter().zip(other)) {
+        (sum, n) = (sum + f64::from(drawn - reference), n + 1);
+    }
+    sum / n.max(1) as f64
 }
 
 /// How far the sampler's log-probabilities are from the training path's: mean and most. They are

@@ -146,7 +146,7 @@ impl fmt::Display for Trip {
         let Self { figure, value, threshold, n_steps, step, .. } = self;
         write!(
             formatter,
-            "Training stopped at step {step}: {} ({}) was {} for {n_steps} steps, {} its limit of \
+            "Training stopped at rollout {step}: {} ({}) was {} for {n_steps} of them, {} its limit of \
              {}",
             figure.meaning(),
             figure.name(),

@@ -52,7 +52,8 @@ impl Judge for EvenTokens {
             let total = (!failed).then_some(share);
             let text = format!("{:?}", answer.tokens);
             let each = BTreeMap::from([("even", total)]);
-            Judgement { text, total, each, failed, measures: Metrics::new() }
+            let (written, measures) = (text.clone(), Metrics::new());
+            Judgement { written, text, is_well_formed: true, total, each, failed, measures }
         };
         Ok(answers.iter().map(judge).collect())
     }
@@ -67,6 +68,7 @@ fn prompts(micro_batch_tokens: usize, fails_after: usize) -> Prompts {
         train: (0..16).map(row).collect(),
         validation: (16..24).map(row).collect(),
         stop_tokens: vec![309],
+        n_new: 16,
         judge: Box::new(EvenTokens { fails_after, n_judged: 0 }),
         micro_batch_tokens,
         seed: 5,

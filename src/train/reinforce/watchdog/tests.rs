@@ -101,7 +101,7 @@ fn the_sentence_says_what_tripped_by_how_much_and_what_to_do() {
     let trip = injected(|health, _| health.entropy = Some(0.0)).unwrap();
     let sentence = trip.to_string();
     let start =
-        format!("Training stopped at step {}: the policy's entropy (entropy) was", trip.step);
+        format!("Training stopped at rollout {}: the policy's entropy (entropy) was", trip.step);
     assert!(sentence.starts_with(&start), "{sentence}");
     assert!(sentence.contains("for 5 steps, below its limit of 0.0"), "{sentence}");
     assert!(sentence.contains("(it began at 0."), "{sentence}");
