@@ -111,6 +111,7 @@ on_each_database! {
     outage:
         what_was_read_lately_is_known_without_the_database,
         what_was_deleted_is_not_known,
+        a_deleted_collection_is_known_no_more_nor_anything_in_it,
         nothing_is_known_of_what_was_never_read;
     repeats:
         one_of_many_claims_is_granted_and_its_answer_kept,

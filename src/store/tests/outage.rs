@@ -56,15 +56,28 @@ pub(super) async fn what_was_deleted_is_not_known(bench: Bench) {
     store.recall_chunks(&owner, &collection, &ids).await.unwrap();
     store.delete_document(&owner, "docs", "a").await.unwrap();
     store.revoke_key(&owner, &id).await.unwrap();
-    store.delete_collection(&owner, "docs").await.unwrap();
     store.reader.close().await;
 
     let known = store.recall_chunks(&owner, &collection, &ids).await.unwrap().value;
     let documents: Vec<&str> = known.iter().map(|chunk| chunk.document_id.as_str()).collect();
     assert_eq!(documents, ["b"]);
     assert_eq!(store.verify_key(&secret).await.unwrap_err().code, DATABASE_UNAVAILABLE);
+}
+
+pub(super) async fn a_deleted_collection_is_known_no_more_nor_anything_in_it(bench: Bench) {
+    let (owner, store, ids) = (tenant("acme"), &bench.store, filled(&bench).await);
+    store.put_glossary(&owner, "docs", vec![term("暗号")]).await.unwrap();
+    let collection = store.recall_collection(&owner, "docs").await.unwrap().value;
+    store.recall_glossary(&owner, "docs").await.unwrap();
+    store.recall_chunks(&owner, &collection, &ids).await.unwrap();
+    store.delete_collection(&owner, "docs").await.unwrap();
+    store.reader.close().await;
+
+    let known = store.recall_chunks(&owner, &collection, &ids).await.unwrap().value;
+    assert!(known.is_empty(), "{known:?}");
     let error = store.recall_collection(&owner, "docs").await.unwrap_err();
     assert_eq!((error.kind, error.code), (Kind::Unavailable, DATABASE_UNAVAILABLE));
+    assert!(store.recall_glossary(&owner, "docs").await.unwrap().value.is_empty());
 }
 
 pub(super) async fn nothing_is_known_of_what_was_never_read(bench: Bench) {

@@ -103,7 +103,7 @@ fn the_sentence_says_what_tripped_by_how_much_and_what_to_do() {
     let start =
         format!("Training stopped at rollout {}: the policy's entropy (entropy) was", trip.step);
     assert!(sentence.starts_with(&start), "{sentence}");
-    assert!(sentence.contains("for 5 steps, below its limit of 0.0"), "{sentence}");
+    assert!(sentence.contains("for 5 of them, below its limit of 0.0"), "{sentence}");
     assert!(sentence.contains("(it began at 0."), "{sentence}");
     assert!(sentence.ends_with("or lower the learning rate."), "{sentence}");
 }
