@@ -41,7 +41,7 @@ fn files() -> Files {
     let corpus = write_lines(&dir.path().join("corpus.jsonl"), PLACES.iter().enumerate().map(page));
     let row = |index: usize| {
         let place = PLACES[index % PLACES.len()];
-        let (query, complete) = match index % 4 {
+        let (query, complete) = match index / PLACES.len() {
             0 => ("它的门票多少钱".to_owned(), false),
             1 => ("几点开门".to_owned(), false),
             2 => ("怎么去那里".to_owned(), false),
@@ -67,6 +67,7 @@ impl Files {
     fn train(&self, method: &str, out: &Path, more: &[&str]) -> Output {
         let settings = [
             "max_steps=4",
+            "epochs=5",
             "batch_rows=4",
             "validation_share=0.25",
             "log_steps=1",
