@@ -144,7 +144,8 @@ fn ppo_saves_its_value_head_and_goes_on_with_it() {
     let mut args = vec!["train", "ppo", "--model", model.to_str().unwrap(), "--data", &files.data];
     args.extend(["--corpus", &files.corpus, "--out", next.to_str().unwrap()]);
     args.extend(["--set", "max_steps=1", "--set", "batch_rows=4", "--set", "rewards.depth=10"]);
-    assert!(querent(&args).status.success());
+    let output = querent(&args);
+    assert!(output.status.success(), "{}", text(&output.stderr));
     std::fs::write(&head, b"no tensors").unwrap();
     let third = files.out("third");
     let place = args.iter().position(|arg| *arg == next.to_str().unwrap()).unwrap();
