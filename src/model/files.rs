@@ -17,6 +17,8 @@ const DATA_ENDINGS: [&str; 4] = ["safetensors", "gguf", "json", "jinja"];
 /// A rotary table beyond this would cost more memory than a rewriter's window is worth.
 const MAX_WINDOW: usize = 32_768;
 
+/// What training by PPO puts beside a model's weights, for the next training alone.
+pub const VALUE_HEAD: &str = "value_head.safetensors";
 /// Tokens of one row that there must be room for.
 const ROW_TOKENS: usize = 2_048;
 
@@ -142,13 +144,14 @@ impl ModelFolder {
         }
     }
 
-    /// The safetensors files, in the order of the index when the weights are sharded.
+    /// The safetensors files of the model itself, in the order of the index when the weights are sharded.
     ///
     /// # Errors
     /// `model_files` when there is none, or the index names one that is not in the folder.
     pub fn safetensors(&self) -> Result<Vec<PathBuf>> {
         let Some(index) = self.json("model.safetensors.index.json")? else {
-            let files = files_ending(&self.dir, "safetensors")?;
+            let mut files = files_ending(&self.dir, "safetensors")?;
+            files.retain(|file| !file.ends_with(VALUE_HEAD));
             return if files.is_empty() {
                 Err(unusable(&self.dir, "no safetensors file; pickled weights are never read"))
             } else {

@@ -7,6 +7,7 @@ use super::prepare::prepare;
 use super::report::DryRun;
 use super::{TrainRequest, write};
 use crate::error::{Error, Kind, Result};
+use crate::model::files::VALUE_HEAD;
 use crate::model::{ModelFolder, device, tensor_file};
 use crate::train::checkpoint::{Checkpoint, CheckpointFolder};
 use crate::train::options::Method;
@@ -152,7 +153,7 @@ fn policy(request: &TrainRequest, folder: &ModelFolder) -> Result<(Policy, bool)
         policy.set_reference(load()?);
     }
     if request.method == Method::Ppo {
-        let path = folder.path(write::VALUE_HEAD);
+        let path = folder.path(VALUE_HEAD);
         let saved = path.exists().then(|| tensor_file::load_cpu(&path)).transpose()?;
         policy.train_also(ValueHead::parameters(&policy, saved.as_ref())?);
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::TrainRequest;
 use crate::error::Result;
+use crate::model::files::VALUE_HEAD;
 use crate::model::{ModelFolder, tensor_file};
 use crate::train::export::{
     self, Adapter, AdapterModule, AdapterTask, EmbedderOptions, WeightOptions,
@@ -14,8 +15,6 @@ use crate::train::reinforce::ValueHead;
 /// The whole model, adapters merged, and the adapter alone.
 pub(super) const MODEL: &str = "model";
 pub(super) const ADAPTER: &str = "adapter";
-/// Beside the model's weights, where one was trained.
-pub(super) const VALUE_HEAD: &str = "value_head.safetensors";
 
 /// Writes `<out>/model`, a Hugging Face folder or a sentence-transformers one, and `<out>/adapter`,
 /// PEFT's form, where an adapter was trained. What a run that was resumed has written before is
