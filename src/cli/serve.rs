@@ -58,6 +58,7 @@ pub async fn until_stopped(services: &Arc<Services>, dev: bool) -> Result<()> {
     if dev {
         check_loopback(&settings.host)?;
     }
+    let (api_stopped, metrics_stopped) = (stopped(), stopped());
     let of_metrics = metrics_listener(&services.config().metrics).await?;
     let listener = listen("http", &settings.host, settings.port).await?;
     let address = listener.local_addr()?;
@@ -76,11 +77,11 @@ pub async fn until_stopped(services: &Arc<Services>, dev: bool) -> Result<()> {
             None => Ok(()),
             Some(listener) => {
                 let services = Arc::clone(services);
-                http::metrics::serve_metrics(listener, services, &settings, stopped()).await
+                http::metrics::serve_metrics(listener, services, &settings, metrics_stopped).await
             }
         }
     };
-    let api = http::serve::serve(listener, router, settings.clone(), stopped());
+    let api = http::serve::serve(listener, router, settings.clone(), api_stopped);
     tokio::try_join!(api, metrics).map(|_| ())
 }
 
@@ -115,18 +116,18 @@ fn check_loopback(host: &str) -> Result<()> {
     ))
 }
 
-/// Resolves when the process is asked to stop.
-async fn stopped() {
+/// Resolves when the process is asked to stop. From this call on such a request is waited for,
+/// and no longer ends the process at once: a server has to call it before it listens.
+fn stopped() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => {
-            if result.is_err() {
-                std::future::pending::<()>().await;
-            }
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
 }
