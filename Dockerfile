@@ -30,7 +30,6 @@ RUN apt-get update \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/querent querent \
     && install -d -o querent -g querent /var/lib/querent /var/lib/querent/models
 COPY --from=build /querent/target/release/querent /usr/local/bin/querent
-COPY --chmod=755 deploy/entrypoint.sh /usr/local/bin/querent-entrypoint
 USER 10001:10001
 WORKDIR /var/lib/querent
 ENV QUERENT__DATA__DIR=/var/lib/querent \
@@ -41,5 +40,5 @@ VOLUME /var/lib/querent
 EXPOSE 8080 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["querent", "health"]
-ENTRYPOINT ["querent-entrypoint"]
+ENTRYPOINT ["querent"]
 CMD ["serve"]

@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -199,12 +199,15 @@ impl Server {
         let (sender, receiver) = channel();
         // Read to the end, or the server would stand still before a full pipe.
         std::thread::spawn(move || {
-            for line in BufReader::new(log).lines().map_while(Result::ok) {
+            let mut log = BufReader::new(log);
+            for line in log.by_ref().lines().map_while(Result::ok) {
                 let entry: Value = serde_json::from_str(&line).unwrap_or_default();
                 if let Some(found) = entry.pointer("/fields/address").and_then(Value::as_str) {
                     let _ = sender.send(found.to_owned());
+                    break;
                 }
             }
+            let _ = std::io::copy(&mut log, &mut std::io::sink());
         });
         let address = receiver.recv_timeout(START_LIMIT).map_err(|_| "no server came up")?;
         Ok(Self { process: RefCell::new(process), address })

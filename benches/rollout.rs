@@ -17,6 +17,7 @@ use querent::model::ModelFolder;
 use querent::model::device;
 use querent::model::rollout::{RolloutOptions, complete};
 use querent::model::sampling::Sampling;
+use querent::model::threads;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
@@ -45,6 +46,7 @@ struct Options {
 }
 
 fn main() {
+    threads::settle();
     let options = Options::parse();
     let folder = ModelFolder::open(&options.model).unwrap();
     let model = folder.load_qwen(&device::best().unwrap()).unwrap();

@@ -16,6 +16,7 @@ use peer::{Peer, shown};
 use querent::model::ModelFolder;
 use querent::model::device;
 use querent::model::qwen::Gradients;
+use querent::model::threads;
 use querent::train::data::RowSource;
 use querent::train::objective::{Objective, Turn};
 use querent::train::optimizer::{AdamW, AdamWSettings, global_norm};
@@ -128,6 +129,7 @@ fn peak_bytes() -> f64 {
 }
 
 fn main() {
+    threads::settle();
     let options = Options::parse();
     let folder = ModelFolder::open(&options.model).unwrap();
     let n_vocab = folder.config(&device::cpu()).unwrap().vocab_size as u32;

@@ -18,12 +18,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use querent::cli::{self, Cli};
 use querent::error::Kind;
+use querent::model::threads;
 use querent::telemetry;
 
 /// The index warns of flags that only its own server sets.
 const DEFAULT_LOG: &str = "querent=info,qdrant_edge=error,warn";
 
 fn main() -> ExitCode {
+    threads::settle();
     let cli = Cli::parse();
     if let Some(code) = cli::run_alone(&cli) {
         return code;

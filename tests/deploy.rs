@@ -160,7 +160,7 @@ fn images_are_asked_by_the_program_itself_and_do_not_run_as_root() {
     assert_eq!(user, "USER 10001:10001");
     // What the program is compiled from must come along.
     let ignored = file(".dockerignore");
-    for needed in ["src", "migrations", "models", "evals", "deploy/entrypoint.sh"] {
+    for needed in ["src", "migrations", "models", "evals"] {
         assert!(ignored.contains(&format!("\n!{needed}\n")), "{needed}");
     }
 }

@@ -14,6 +14,7 @@ pub mod reranker;
 pub mod rollout;
 pub mod sampling;
 pub mod tensor_file;
+pub mod threads;
 pub mod tokenizer;
 
 pub use embedding_tokens::{EmbeddingTokens, TextKind};

@@ -146,7 +146,7 @@ fn gpu() -> Check {
     }
 }
 
-/// Told nothing, the tensor library counts the processors at every multiplication.
+/// The program starts itself anew with the variable set where it can ([`crate::model::threads`]).
 fn threads() -> Check {
     let (name, variable) = ("threads", "RAYON_NUM_THREADS");
     match std::env::var(variable) {
