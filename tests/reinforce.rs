@@ -190,6 +190,7 @@ fn mined_preferences_are_rows_that_dpo_and_kto_take() {
     let mut args = vec!["--json", "data", "mine-preferences", "--model", MODEL];
     args.extend(["--data", &files.data, "--corpus", &files.corpus]);
     args.extend(["--out", out.to_str().unwrap(), "--samples", "6", "--temperature", "1.3"]);
+    args.extend(["--set", "rewards.as_served=true"]);
     let mined = report(&querent(&args));
     assert_eq!(mined["prompts"], 32);
     assert_eq!(mined["failed"], 0);
@@ -208,6 +209,10 @@ fn mined_preferences_are_rows_that_dpo_and_kto_take() {
         let reward = |name: &str| pair[name].as_f64().unwrap();
         assert!(reward("chosen_reward") > reward("rejected_reward"), "{pair}");
     }
+    args.extend(["--set", "rewards.k=0"]);
+    let output = querent(&args);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("rewards.k is 0"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::collection::Collection;
+use super::train::load_options;
 use super::{Global, output, progress};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -55,6 +56,12 @@ pub struct MineArgs {
     max_pairs: usize,
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// A file with settings of training as TOML; those of the rewards count here.
+    #[arg(long, value_name = "FILE")]
+    options: Option<PathBuf>,
+    /// One setting on top, such as rewards.as_served=true. Repeat.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
 }
 
 pub async fn run(config: Config, global: &Global, role: DataRole) -> Result<()> {
@@ -62,7 +69,7 @@ pub async fn run(config: Config, global: &Global, role: DataRole) -> Result<()> 
     let below = args.corpus.first().map(|_| args.out.join("corpus"));
     let (name, paths) = (args.collection.clone(), args.corpus.clone());
     let collection = Collection::new(config, global, name, paths, below)?;
-    let mut request = request(&args);
+    let mut request = request(&args)?;
     let mined = collection.with(async |searched| {
         request.train.collection = Some(searched);
         mine(request).await
@@ -70,11 +77,12 @@ pub async fn run(config: Config, global: &Global, role: DataRole) -> Result<()> 
     show(global, &mined.await?)
 }
 
-fn request(args: &MineArgs) -> MineRequest {
-    let mut options = TrainOptions { seed: args.seed, validation_share: 0.0, ..Default::default() };
+fn request(args: &MineArgs) -> Result<MineRequest> {
+    let given = load_options(args.options.as_deref(), &args.settings)?;
+    let mut options = TrainOptions { seed: args.seed, validation_share: 0.0, ..given };
     options.grpo.n_generations = args.samples;
     options.grpo.temperature = args.temperature;
-    MineRequest {
+    Ok(MineRequest {
         train: TrainRequest {
             method: Method::Grpo,
             model: args.model.clone(),
@@ -94,7 +102,7 @@ fn request(args: &MineArgs) -> MineRequest {
             max_pairs: args.max_pairs,
             ..MineOptions::default()
         },
-    }
+    })
 }
 
 async fn mine(request: MineRequest) -> Result<Mined> {

@@ -1,6 +1,6 @@
 //! `querent train`: a method, a model, data, and a folder for the results.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -165,7 +165,7 @@ enum Done {
 }
 
 fn request(args: &TrainArgs) -> Result<TrainRequest> {
-    let mut options = load_options(args)?;
+    let mut options = load_options(args.options.as_deref(), &args.settings)?;
     if let Some(rank) = args.lora {
         let alpha = 2.0 * rank as f64;
         let own = options.lora.take();
@@ -207,13 +207,13 @@ fn request(args: &TrainArgs) -> Result<TrainRequest> {
 }
 
 /// The file, then the settings given one by one.
-fn load_options(args: &TrainArgs) -> Result<TrainOptions> {
+pub(super) fn load_options(file: Option<&Path>, settings: &[String]) -> Result<TrainOptions> {
     let mut builder = config::Config::builder();
-    if let Some(path) = &args.options {
+    if let Some(path) = file {
         let text = fs_err::read_to_string(path)?;
         builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
     }
-    for setting in &args.settings {
+    for setting in settings {
         let Some((key, value)) = setting.split_once('=') else {
             return Err(Error::invalid(
                 "train_options",

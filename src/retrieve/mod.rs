@@ -61,6 +61,13 @@ pub struct Probe {
     pub by_meaning: bool,
 }
 
+impl Probe {
+    /// A whole question that is searched with alone.
+    pub fn question(text: impl Into<String>) -> Self {
+        Self { query: 0, text: text.into(), weight: 1.0, by_meaning: true }
+    }
+}
+
 /// The lists that probes came back with, and what it took.
 #[derive(Debug, Default)]
 pub struct Lists {
@@ -197,9 +204,9 @@ impl Retriever {
         fuse::per_document_cap(distinct, document_of, self.weights.per_document)
     }
 
-    /// For each text the documents that a search with it alone answers with, best first, at most
-    /// `depth` chunks deep. `rows` keeps the chunks between calls, as texts come back to the same
-    /// ones: reward training searches with thousands.
+    /// For each search, which is one or more probes, the documents that it answers with, best first,
+    /// at most `depth` chunks deep. `rows` keeps the chunks between calls, as searches come back to
+    /// the same ones: reward training makes thousands.
     ///
     /// # Errors
     /// Those of the index and the database; a leg that is left out is one here, since a judgement
@@ -207,23 +214,20 @@ impl Retriever {
     pub async fn documents(
         &self,
         scope: &Scope,
-        texts: &[String],
+        searches: &[Vec<Probe>],
         depth: usize,
         rows: &mut HashMap<i64, ChunkRow>,
     ) -> Result<Vec<Vec<String>>> {
-        let probe = |(query, text): (usize, &String)| Probe {
-            query,
-            text: text.clone(),
-            weight: 1.0,
-            by_meaning: true,
+        let of_search = |(query, probes): (usize, &Vec<Probe>)| -> Vec<Probe> {
+            probes.iter().map(|probe| Probe { query, ..probe.clone() }).collect()
         };
-        let probes: Vec<Probe> = texts.iter().enumerate().map(probe).collect();
+        let probes: Vec<Probe> = searches.iter().enumerate().flat_map(of_search).collect();
         let found = self.probe(scope, &probes).await?;
         if let Some(code) = found.degraded.first() {
             let message = format!("the search is incomplete: {code}");
             return Err(Error::new(Kind::Unavailable, "search_degraded", message));
         }
-        let mut lists: Vec<Vec<RankedList>> = texts.iter().map(|_| Vec::new()).collect();
+        let mut lists: Vec<Vec<RankedList>> = searches.iter().map(|_| Vec::new()).collect();
         for list in found.lists {
             lists[list.query].push(list);
         }
@@ -243,14 +247,14 @@ impl Retriever {
         let found = self.store.chunks_by_ids(&scope.tenant, &scope.collection.name, &unknown);
         rows.extend(found.await?.into_iter().map(|row| (row.id, row)));
         let document = |fused: Fused| rows.get(&fused.chunk_id).map(|row| row.document_id.clone());
-        let of_text = |fused| {
+        let of_search = |fused| {
             let arranged = self.arrange(fused, rows).into_iter().take(depth);
             let mut documents: Vec<String> = arranged.filter_map(document).collect();
             let mut seen = HashSet::new();
             documents.retain(|id| seen.insert(id.clone()));
             documents
         };
-        Ok(fused.into_iter().map(of_text).collect())
+        Ok(fused.into_iter().map(of_search).collect())
     }
 
     /// How many of the best passages a reranker looks at; 0 without one.

@@ -1,7 +1,7 @@
 //! The collection that rewrites are searched in while a model learns by reward: the same search
 //! that answers questions, called from a thread that trains.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use crate::error::{Kind, Result};
-use crate::retrieve::{Retriever, Scope};
+use crate::retrieve::{Probe, Retriever, Scope};
 use crate::service::Services;
 use crate::store::corpus::ChunkRow;
 use crate::store::{Store, TenantId};
 
-/// Texts whose results are remembered.
+/// Searches whose results are remembered.
 const MAX_REMEMBERED: usize = 50_000;
 /// Chunks that are kept with their texts.
 const MAX_CHUNKS: usize = 50_000;
@@ -27,6 +27,8 @@ pub struct SearchedCollection {
     retriever: Retriever,
     scope: Scope,
     runtime: Handle,
+    /// What the raw query counts beside a rewrite.
+    raw_weight: f32,
     /// Of the documents by id and content.
     contents_sha256: String,
 }
@@ -41,7 +43,8 @@ impl SearchedCollection {
         let contents_sha256 = contents(services.store(), tenant, name).await?;
         let scope = Scope { tenant: tenant.clone(), collection, filter: None };
         let retriever = services.retriever().clone();
-        Ok(Self { retriever, scope, runtime: Handle::current(), contents_sha256 })
+        let raw_weight = services.config().retrieval.raw_weight;
+        Ok(Self { retriever, scope, runtime: Handle::current(), raw_weight, contents_sha256 })
     }
 
     /// Whether the collection has a document.
@@ -63,11 +66,12 @@ impl SearchedCollection {
         let Scope { tenant, collection, .. } = &self.scope;
         let weights = self.retriever.weights;
         format!(
-            "{} {} {} {} {weights:?}",
+            "{} {} {} {} {weights:?} {}",
             tenant.as_str(),
             collection.name,
             self.contents_sha256,
-            self.retriever.encoder.id()
+            self.retriever.encoder.id(),
+            self.raw_weight
         )
     }
 }
@@ -94,7 +98,7 @@ impl fmt::Debug for SearchedCollection {
     }
 }
 
-/// Searches with many texts, each once.
+/// Makes many searches, each once.
 pub struct Searches {
     collection: SearchedCollection,
     depth: usize,
@@ -108,46 +112,49 @@ impl Searches {
         Self { collection, depth, chunks: HashMap::new(), found: HashMap::new() }
     }
 
-    /// The ids of the documents that each text finds, best first.
+    /// What the raw query counts beside a rewrite that people are served.
+    pub fn raw_weight(&self) -> f32 {
+        self.collection.raw_weight
+    }
+
+    /// The ids of the documents that each search finds, best first.
     ///
     /// # Errors
     /// Those of the search.
-    pub fn documents(&mut self, texts: &[&str]) -> Result<Vec<Arc<[String]>>> {
-        let mut unknown: Vec<String> = texts
-            .iter()
-            .filter(|text| !self.found.contains_key(**text))
-            .map(|text| (*text).to_owned())
-            .collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        if self.found.len() + unknown.len() > MAX_REMEMBERED {
+    pub fn documents(&mut self, searches: &[&[Probe]]) -> Result<Vec<Arc<[String]>>> {
+        let keys: Vec<String> = searches.iter().map(|probes| key(probes)).collect();
+        let wanted: BTreeMap<&str, &[Probe]> =
+            keys.iter().map(String::as_str).zip(searches.iter().copied()).collect();
+        let unknown = |found: &HashMap<String, _>| -> BTreeMap<&str, &[Probe]> {
+            let wanted = wanted.iter().filter(|(key, _)| !found.contains_key(**key));
+            wanted.map(|(key, probes)| (*key, *probes)).collect()
+        };
+        if self.found.len() + unknown(&self.found).len() > MAX_REMEMBERED {
             self.found.clear();
-            return self.documents_anew(texts);
         }
-        self.look_up(unknown)?;
-        Ok(texts.iter().map(|text| self.found.get(*text).cloned().unwrap_or_default()).collect())
+        self.look_up(&unknown(&self.found))?;
+        Ok(keys.iter().map(|key| self.found.get(key).cloned().unwrap_or_default()).collect())
     }
 
-    fn documents_anew(&mut self, texts: &[&str]) -> Result<Vec<Arc<[String]>>> {
-        let mut all: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        all.sort_unstable();
-        all.dedup();
-        self.look_up(all)?;
-        Ok(texts.iter().map(|text| self.found.get(*text).cloned().unwrap_or_default()).collect())
-    }
-
-    fn look_up(&mut self, texts: Vec<String>) -> Result<()> {
-        if texts.is_empty() {
+    fn look_up(&mut self, searches: &BTreeMap<&str, &[Probe]>) -> Result<()> {
+        if searches.is_empty() {
             return Ok(());
         }
         if self.chunks.len() > MAX_CHUNKS {
             self.chunks.clear();
         }
         let SearchedCollection { retriever, scope, runtime, .. } = &self.collection;
-        let searched = retriever.documents(scope, &texts, self.depth, &mut self.chunks);
+        let probes: Vec<Vec<Probe>> = searches.values().map(|probes| probes.to_vec()).collect();
+        let searched = retriever.documents(scope, &probes, self.depth, &mut self.chunks);
         let found = runtime.block_on(searched)?;
         let found = found.into_iter().map(|documents| -> Arc<[String]> { documents.into() });
-        self.found.extend(texts.into_iter().zip(found));
+        self.found.extend(searches.keys().map(|key| (*key).to_owned()).zip(found));
         Ok(())
     }
+}
+
+/// A search under which its results are remembered.
+fn key(probes: &[Probe]) -> String {
+    let part = |probe: &Probe| format!("{} {} {}\n", probe.weight, probe.by_meaning, probe.text);
+    probes.iter().map(part).collect()
 }

@@ -1,24 +1,29 @@
 //! What is known of a completion, found out with the server's own rules: its parser, its evidence,
 //! its protected pieces and its checks of language. What these refuse, the rewards punish.
 
+use crate::retrieve::Probe;
 use crate::rewrite::Gate;
 use crate::rewrite::check::{self, Violation};
-use crate::rewrite::conversation::{Conversation, Edit};
+use crate::rewrite::conversation::{Conversation, SearchKind};
 use crate::rewrite::evidence::{self, Addition};
 use crate::rewrite::plan::Plan;
 use crate::rewrite::text::{fold, protected, significant_units};
+use crate::rewrite::verdict::conclude;
 use crate::train::reward::{Facts, Kept, Ranks, Reading, Share};
 
 #[cfg(test)]
 mod tests;
 
+/// Search queries of a rewrite, as requests have them by default.
+const MAX_VARIANTS: usize = 3;
+
 /// A query in its conversation, with what the rules say of it: worked out once for all
 /// completions of it.
 pub struct Subject {
-    conversation: Conversation,
+    /// The conversation, and the replacements by rules (dates, senses, facts), which a completion
+    /// may make too.
+    plan: Plan,
     is_complete: Option<bool>,
-    /// Replacements by rules (dates, senses, facts), which a completion may make too.
-    edits: Vec<Edit>,
     n_protected: usize,
     n_content: usize,
 }
@@ -50,13 +55,32 @@ impl Subject {
     /// queries that people rewrote pass as complete, and would teach a model to do so.
     pub fn new(conversation: Conversation, is_complete: Option<bool>) -> Self {
         let plan = Plan::new(conversation, Gate::Always);
-        let Plan { conversation, edits, .. } = plan;
+        let conversation = &plan.conversation;
         let n_protected = protected(&conversation.query, &conversation.glossary).len();
         let units = significant_units(&conversation.query);
         let n_content = units.iter().filter(|unit| unit.is_content()).count();
-        let stands_alone = conversation.turns.is_empty() && edits.is_empty();
+        let stands_alone = conversation.turns.is_empty() && plan.edits.is_empty();
         let is_complete = is_complete.or(stands_alone.then_some(true));
-        Self { conversation, is_complete, edits, n_protected, n_content }
+        Self { plan, is_complete, n_protected, n_content }
+    }
+
+    /// What people would be searched for with, had the model written this: the rewrite as checks
+    /// and repairs leave it, and the raw query beside it where it is another one.
+    pub fn served(&self, written: &Written<'_>, raw_weight: f32) -> Vec<Probe> {
+        let model = self.plan.wants_model().then_some(written.text);
+        let outcome = conclude(&self.plan, model, MAX_VARIANTS).outcome;
+        let queries = outcome.search.into_iter().map(|query| Probe {
+            query: 0,
+            weight: query.weight,
+            by_meaning: query.kind == SearchKind::Semantic,
+            text: query.text,
+        });
+        let mut probes: Vec<Probe> = queries.collect();
+        let query = &self.plan.conversation.query;
+        if !probes.iter().any(|probe| probe.text == *query) {
+            probes.push(Probe { weight: raw_weight, ..Probe::question(query.as_str()) });
+        }
+        probes
     }
 
     /// Whether the query needs no rewriting; none where nobody knows.
@@ -68,7 +92,7 @@ impl Subject {
     /// The question that the server's parser takes out of a completion: what is to be searched
     /// with. None where it takes none.
     pub fn read(&self, written: &Written<'_>) -> Option<String> {
-        let query = &self.conversation.query;
+        let query = &self.plan.conversation.query;
         let text = check::clean(written.text, query);
         let is_question =
             check::check_size(query, &text).and_then(|()| check::check_form(query, &text)).is_ok();
@@ -78,13 +102,14 @@ impl Subject {
     /// All that the rewards ask about a completion.
     pub fn facts(&self, written: &Written<'_>, found: Found) -> Facts {
         let Some(text) = self.read(written) else { return Facts::malformed() };
-        let additions = evidence::trace(&self.conversation, &text, &self.edits);
-        let lost = check::lost_pieces(&self.conversation, &text, &self.edits).len();
+        let additions = evidence::trace(&self.plan.conversation, &text, &self.plan.edits);
+        let lost = check::lost_pieces(&self.plan.conversation, &text, &self.plan.edits).len();
         let content =
-            evidence::lost_content(&self.conversation, &text, &self.edits, &additions).len();
+            evidence::lost_content(&self.plan.conversation, &text, &self.plan.edits, &additions)
+                .len();
         Facts {
             is_well_formed: true,
-            is_unchanged: says_the_same(&self.conversation.query, &text),
+            is_unchanged: says_the_same(&self.plan.conversation.query, &text),
             is_complete: self.is_complete,
             gold: found.gold,
             raw: found.raw,
@@ -99,7 +124,7 @@ impl Subject {
     }
 
     fn writing(&self, text: &str, additions: &[Addition]) -> Kept {
-        match check::check_language(&self.conversation, text, &self.edits, additions) {
+        match check::check_language(&self.plan.conversation, text, &self.plan.edits, additions) {
             Ok(()) => Kept::Kept,
             Err(Violation::WrongScript) => Kept::OtherScript,
             Err(_) => Kept::OtherLanguage,

@@ -9,6 +9,7 @@ use super::facts::{Found, Subject, Written};
 use super::reward;
 use crate::error::Result;
 use crate::model::ChatTokenizer;
+use crate::retrieve::Probe;
 use crate::rewrite::folding::Folding;
 use crate::train::objective::Metrics;
 use crate::train::reinforce::judge::{Asked, Judge, Judgement};
@@ -41,8 +42,10 @@ struct Read<'a> {
     written: String,
     n_tokens: usize,
     stopped: bool,
-    /// What it is searched with; none where it holds no question.
+    /// The question in it, where there is one.
     text: Option<String>,
+    /// What is searched with for it: the question alone, or all that people would be served with.
+    search: Option<Vec<Probe>>,
 }
 
 impl RetrievalJudge {
@@ -62,13 +65,13 @@ impl RetrievalJudge {
         Ok(Self { rewards, tokenizer, searches, train, validation })
     }
 
-    /// The ranks of what answers, by searching with each text; `Failed` where the search broke.
-    fn ranks(&mut self, wanted: &[Option<(&str, &[String])>]) -> Vec<Reading<Ranks>> {
+    /// The ranks of what answers, by each search; `Failed` where the search broke.
+    fn ranks(&mut self, wanted: &[Option<(&[Probe], &[String])>]) -> Vec<Reading<Ranks>> {
         let Some(searches) = &mut self.searches else {
             return wanted.iter().map(|_| Reading::NotAsked).collect();
         };
-        let texts: Vec<&str> = wanted.iter().flatten().map(|(text, _)| *text).collect();
-        let found = match searches.documents(&texts) {
+        let probes: Vec<&[Probe]> = wanted.iter().flatten().map(|(probes, _)| *probes).collect();
+        let found = match searches.documents(&probes) {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(error = %error, "a search failed: its answers are left out");
@@ -79,7 +82,7 @@ impl RetrievalJudge {
             }
         };
         let mut found = found.into_iter();
-        let of = |wanted: &Option<(&str, &[String])>| match wanted {
+        let of = |wanted: &Option<(&[Probe], &[String])>| match wanted {
             None => Reading::NotAsked,
             Some((_, relevant)) => match found.next() {
                 Some(documents) => Reading::Known(Ranks::among(&documents, relevant)),
@@ -134,17 +137,20 @@ impl RetrievalJudge {
             let cases = if answer.is_validation { validation } else { train };
             read.push(self.read(&cases[answer.row], answer)?);
         }
-        let wanted: Vec<Option<(&str, &[String])>> = read
+        let wanted: Vec<Option<(&[Probe], &[String])>> = read
             .iter()
             .map(|it| {
-                let text = it.text.as_deref().filter(|_| !it.case.relevant.is_empty());
-                text.map(|text| (text, it.case.relevant.as_slice()))
+                let search = it.search.as_deref().filter(|_| !it.case.relevant.is_empty());
+                search.map(|search| (search, it.case.relevant.as_slice()))
             })
             .collect();
         let gold = self.ranks(&wanted);
-        let wanted: Vec<Option<(&str, &[String])>> = read
+        let asked: Vec<[Probe; 1]> =
+            read.iter().map(|it| [Probe::question(it.case.query.as_str())]).collect();
+        let wanted: Vec<Option<(&[Probe], &[String])>> = read
             .iter()
-            .map(|it| (it.case.query.as_str(), it.case.relevant.as_slice()))
+            .zip(&asked)
+            .map(|(it, query)| (query.as_slice(), it.case.relevant.as_slice()))
             .map(|(query, relevant)| (!relevant.is_empty()).then_some((query, relevant)))
             .collect();
         let raw = self.ranks(&wanted);
@@ -158,8 +164,14 @@ impl RetrievalJudge {
             written = folding.unfold(&written);
         }
         let (stopped, n_tokens) = (answer.stopped, answer.tokens.len());
-        let mut read = Read { case, written, n_tokens, stopped, text: None };
+        let mut read = Read { case, written, n_tokens, stopped, text: None, search: None };
         read.text = case.subject.read(&read.written());
+        read.search = match &self.searches {
+            Some(searches) if self.rewards.as_served => {
+                Some(case.subject.served(&read.written(), searches.raw_weight()))
+            }
+            _ => read.text.as_deref().map(|text| vec![Probe::question(text)]),
+        };
         Ok(read)
     }
 

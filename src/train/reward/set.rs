@@ -68,6 +68,10 @@ pub struct RewardSet {
     /// The mix: naming one replaces the whole of it. At weight 0 a reward is logged only; one that
     /// is not named is not computed.
     pub weights: BTreeMap<RewardName, f64>,
+    /// Whether the search for an answer is the one that people would be served: the rewrite as the
+    /// server's checks and repairs leave it, its keywords, and the raw query beside it. Otherwise
+    /// it is the answer's question alone.
+    pub as_served: bool,
     /// Results that `ndcg` looks at.
     pub k: usize,
     /// Results that are looked through for the gold passages.
@@ -109,7 +113,8 @@ impl Default for RewardSet {
             (RewardName::Length, 0.05),
             (RewardName::Format, 2.0),
         ]);
-        Self { weights, k: 10, depth: 100, regret_factor: 1.5, length_room_tokens: 64 }
+        let as_served = false;
+        Self { weights, as_served, k: 10, depth: 100, regret_factor: 1.5, length_room_tokens: 64 }
     }
 }
 

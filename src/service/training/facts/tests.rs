@@ -175,3 +175,19 @@ fn what_searches_found_is_handed_on() {
     assert_eq!((facts.gold, facts.raw, facts.reranker), (found.gold, found.raw, found.reranker));
     assert_eq!((facts.n_tokens, facts.n_query_tokens), (12, 8));
 }
+
+#[test]
+fn people_are_served_what_the_checks_leave_with_the_raw_query_beside_it() {
+    let texts = |probes: Vec<Probe>| -> Vec<String> {
+        probes.into_iter().map(|probe| probe.text).collect()
+    };
+    let good = chinese().served(&written("云帆CRM的价格是多少？"), 0.25);
+    assert_eq!(good[0].text, "云帆CRM的价格是多少？");
+    let raw = good.last().unwrap();
+    assert_eq!((raw.text.as_str(), raw.weight, raw.by_meaning), ("它的价格是多少？", 0.25, true));
+    // Of what nobody said nothing is searched with, and the raw query is not there twice.
+    let invented = texts(english().served(&written("How many Saturn rockets did NASA fly?"), 0.25));
+    assert!(!invented.iter().any(|text| text.contains("NASA")), "{invented:?}");
+    let raw = |text: &&String| *text == "How many of them flew in 2021?";
+    assert_eq!(invented.iter().filter(raw).count(), 1, "{invented:?}");
+}
