@@ -18,7 +18,9 @@ import random
 import re
 
 WORD_EN = re.compile(r"[a-z0-9]+")
-ARTICLES = {"a", "an", "the", "of", "s", "in", "on", "for", "to", "at", "with", "by", "from", "is", "are", "was", "were", "do", "does", "did", "about", "and", "that", "than"}
+LITTLE_ZH = set(" ，。？！?!的吗呢是对里上到被在了有和都")
+LITTLE_EN = {"a", "an", "the", "of", "s", "in", "on", "for", "to", "at", "with", "by", "from", "is", "are", "was", "were", "do", "does", "did", "about", "and", "that", "than", "it", "its", "his", "her", "their", "as", "when", "who", "which", "what", "where", "why", "how", "be", "being", "been",
+             "has", "have", "had", "after", "before", "during", "besides", "beside", "other", "or", "not", "my", "our", "plan", "out", "into", "he", "she", "they", "there", "over", "because"}
 N_SITUATED, N_DISFLQA, N_GECOR, N_CANARD, N_WHOLE, N_WHOLE_HELD = 3000, 2500, 3000, 8000, 2500, 500
 N_ZH_HELD, N_SUPPORT_HELD = 1000, 500
 SHARE_QRECC_HELD, SHARE_CANARD_HELD = 0.05, 0.03
@@ -31,17 +33,24 @@ def rows(path):
         return [json.loads(line) for line in lines]
 
 
+def stem(word):
+    """The word without common endings, so that `exporting` covers `export` and `copies` `copy`."""
+    return re.sub(r"(?<=\w{2})[ey]$", "", re.sub(r"(?<=\w{3})(ing|ied|ies|ed|es|s)$", "", word))
+
+
 def stems(text):
-    """Lower-case words without common endings, so that `sister's` and `sisters` are covered."""
-    return {re.sub(r"(?<=\w{3})(ing|ed|es|s|e|ies|y)$", "", word) for word in WORD_EN.findall(text.lower())}
+    return {stem(word) for word in WORD_EN.findall(text.lower())}
+
+
+LITTLE_STEMS = {stem(word) for word in LITTLE_EN} | LITTLE_EN
 
 
 def is_covered(row):
     """Whether the rewrite says nothing that neither history nor query says (little words aside)."""
     known = " ".join(row["history"] + [row["query"]])
     if row["lang"] == "zh":
-        return not set(row["rewrite"].lower()) - set(known.lower()) - set(" ，。？！?!的吗呢")
-    return not stems(row["rewrite"]) - stems(known) - ARTICLES
+        return not set(row["rewrite"].lower()) - set(known.lower()) - LITTLE_ZH
+    return not stems(row["rewrite"]) - stems(known) - LITTLE_STEMS
 
 
 def row_of(source, row, **changed):

@@ -6,7 +6,7 @@ from support import en_frames as F, en_words
 LISTS, MAKERS = en_words.LISTS, en_words.MAKERS
 ASKED = {"feature": 5, "product": 5, "thing": 4, "code": 2, "plan": 1.5, "role": 1.5, "mode": 1}
 SLOT = re.compile(r"(\{\w+\})")
-STATEMENT = ("i ", "i'", "please", "show", "give", "tell", "typing", "the ", "there", "{x} d", "{x} k")
+STATEMENT = ("i ", "i'", "please", "show", "give", "tell", "typing", "we ", "my team", "our ", "{x} d", "{x} k", "{x} is", "the upload", "go on")
 
 
 def fill(s, frame, **known):
@@ -40,20 +40,29 @@ def capital(text):
     return text[:1].upper() + text[1:]
 
 
+# Words that sentences begin with; other first words are names and keep their letters.
+STARTERS = {"and", "the", "my", "our", "a", "an", "i", "on", "in", "at", "over", "what", "how", "or", "also", "so"} | {
+    re.split(r"[\s,?.!]", text, maxsplit=1)[0].lower()
+    for text in [frame for frames in F.ASK.values() for _, frame in frames] + [frame for frames in F.SWAP.values() for frame in frames] + F.ACTION_FIRST + F.WHOLE + F.TWO + F.LIST_ASK + F.PLACE_ASK + F.OPEN
+    + [t for pair in F.ACTION_POINT + F.TROUBLE_TAIL + F.VAGUE_FACT for t in pair] + [t for pair in F.INTRODUCE + F.INTRODUCE_PRODUCT for t in pair[:1]] + F.SWAP_SHORT
+    + ["with for when where will is was did does can could why show tell more any do please go i'd i'm but are".split()][0] if not text.startswith("{")}
+
+
 class Style:
     """How one asker writes: capitals and end marks, the same for a query and its rewrite."""
 
     def __init__(self, s):
         self.lower = s.chance(0.3)
-        self.no_mark = s.chance(0.3 if not self.lower else 0.75)
-        self.prefix = s.pick(["Please tell me: ", "One more thing: ", "Thanks! ", "ok, "]) if s.chance(0.04) else ""
+        self.no_mark = s.chance(0.75 if self.lower else 0.3)
+        self.small_i = self.lower and self.no_mark
+        self.prefix = s.pick(["Please tell me: ", "One more thing: ", "Thanks! ", "ok, "]) if s.chance(0.03) else ""
 
     def case(self, text):
-        """Applied to a frame, so that names keep their letters. Names begin after this."""
-        if not self.lower:
-            return capital(text)
-        first = text[:1].lower() + text[1:]
-        return re.sub(r"\bI\b", "i", first) if self.no_mark else first
+        """The text with its first letter large or small, unless it begins with a name."""
+        first = re.split(r"[\s,?.!]", text, maxsplit=1)[0]
+        if first.lower() in STARTERS:
+            text = text if first in ("I", "I'd") and not self.small_i else text[:1].lower() + text[1:] if self.lower else capital(text)
+        return re.sub(r"\bI\b", "i", text) if self.small_i else text
 
     def end(self, text, like):
         if self.no_mark or text[-1] in "?.!":
@@ -63,13 +72,13 @@ class Style:
 
 def user(s, text):
     style = Style(s)
-    return style.end(style.case(text) if not text[:1].isupper() or s.chance(0.8) else text, text)
+    return style.end(style.case(text), text)
 
 
 def said(s, frame, x):
     """A user's turn from a frame."""
     style = Style(s)
-    return style.end(style.case(put(style.case(frame), x)) if frame.startswith("{") and not style.lower else put(style.case(frame), x), frame)
+    return style.end(style.case(put(frame, x)), frame)
 
 
 def reply(s, kind, x):
@@ -79,23 +88,11 @@ def reply(s, kind, x):
 def both(s, query, rewrite):
     """The same case, first words and end mark on both."""
     style = Style(s)
-
-    def shown(text):
-        first = re.split(r"[\s,]", text, maxsplit=1)[0]
-        # A name at the start keeps its letters (KestrelSync, vesper.js, ERR-12).
-        is_name = any(c.isupper() for c in first[1:]) or any(c in "0123456789." for c in first) or first in PROPER
-        if style.prefix and not is_name:
-            text = text[:1].lower() + text[1:] if not text.startswith(("I ", "I'")) else text
-        elif not is_name:
-            text = style.case(text) if not style.lower else text[:1].lower() + text[1:] if not text.startswith(("I ", "I'")) or style.no_mark else text
-        return style.prefix + text
-
-    query, rewrite = shown(query), shown(rewrite)
+    style.small_i = style.small_i and bool(re.search(r"\bI\b", query))
     end = style.end("x", query)[1:] if query[-1] not in "?.!" else ""
-    return query + end, rewrite + end
-
-
-PROPER = set(en_words.STEM) | {"SYSTEM"} | set(LISTS["integration"]) | set(LISTS["region"]) | {stem + tail for stem in en_words.STEM for tail in ("ly", "ify", "io", "ix", "a", "on")}
+    if style.prefix:
+        style.lower = True
+    return style.prefix + style.case(query) + end, style.prefix + style.case(rewrite) + end
 
 
 def topic(s):
@@ -329,17 +326,50 @@ def missing_back(s):
 def missing_verb(s):
     """What about exporting? -> the object of the talk joins the verb."""
     x = s.word("thing")
-    verb, ing = s.pick([("export", "exporting"), ("delete", "deleting"), ("print", "printing"), ("restore", "restoring"), ("merge", "merging"), ("rename", "renaming"), ("share", "sharing"), ("copy", "copying"), ("move", "moving"), ("archive", "archiving"), ("lock", "locking"), ("download", "downloading"), ("cancel", "cancelling"), ("edit", "editing")])
+    verb, ing = s.pick([("export", "exporting"), ("delete", "deleting"), ("print", "printing"), ("restore", "restoring"), ("merge", "merging"), ("rename", "renaming"), ("share", "sharing"), ("copy", "copying"), ("move", "moving"), ("archive", "archiving"), ("lock", "locking"), ("download", "downloading"), ("edit", "editing")])
     verb2 = s.pick(["open", "find", "upload", "change", "back up", "send"])
     form = s.weighted({"ing": 4, "how": 5})
     history = [said(s, f"How do I {verb2} {{X}}", x), reply(s, "how", s.pick([x, "this"]))]
     if form == "ing":
-        return (history, *both(s, s.pick(["What about ", "And ", "How about ", "and "]) + ing, s.pick([f"What about {ing} {x}"])))
+        return (history, *both(s, s.pick(["What about ", "And ", "How about ", "and "]) + ing, f"How do I {verb} {x}"))
     frame = s.pick(["How do I {V}", "And how do I {V}", "Can I also {V}", "Who can {V}", "Why can't I {V}", "How long does it take to {V}", "Am I allowed to {V}", "Where do I {V}"]).replace("{V}", verb)
     return (history, *both(s, frame, capital(frame.replace("And ", "") + " " + x)))
 
 
+def missing_scope(s):
+    """The asker said where or with what; the question leaves it out."""
+    slot = s.pick(list(F.SCOPE))
+    told, asked = F.SCOPE[slot]
+    word = s.word(slot)
+    history = [user(s, fill(s, s.pick(told), S=word)), s.pick(F.SCOPE_REPLY)]
+    frame = fill(s, s.pick(asked), S="{S}")
+    if s.chance(0.2):
+        other = fill(s, s.pick(asked), S="{S}")
+        history += [user(s, bare(other)), reply(s, answer_class(other), "that")]
+    return (history, *both(s, bare(frame), closed(frame).replace("{S}", word)))
+
+
+def missing_number(s):
+    """The assistant asks for a number; the query is the number."""
+    name, want = s.pick([("order", "I want to return something"), ("order", "Where is my delivery?"), ("order", "I need another address"), ("ticket", "I want to know the progress"), ("invoice", "I need a new invoice"), ("booking", "I want to cancel"), ("parcel", "My parcel has not come")])
+    number = s.pick(["", "A", "DD-", "K-"]) + s.number(10000, 9999999)
+    history = [want + s.pick(["", "."] if want[-1] != "?" else [""]), f"Could you give me the {name} number?"]
+    query = s.pick(["{n}", "it's {n}", "The {t} number is {n}", "It is {n}.", "{n} I think"]).format(n=number, t=name)
+    return history, query, f"{want.rstrip('?')}, the {name} number is {number}" + ("?" if want[-1] == "?" else "." if query[-1] == "." else "")
+
+
 # vague
+
+def vague_scope(s):
+    """A report's region, period and figure hold for the next question."""
+    m, r, p = s.word("metric"), s.word("region"), s.word("period")
+    history = [user(s, s.pick(["What was the {m} in {r} {p}", "How was the {m} in {r} {p}", "Show me the {m} in {r} {p}"]).format(m=m, r=r, p=p)), fill(s, s.pick(["{n}, up {d}%.", "It was {n}.", "The {m} was {n}.", "{n} in total."]), m=m)]
+    query, rewrite = s.pick([pair for pair in F.VAGUE_FACT if "{" not in pair[0] and "numbers" not in pair[0]]
+                            + [("What was the target", "What was the {m} target in {r} {p}"), ("Split by city please", "The {m} in {r} {p} split by city please"), ("What was the main reason", "What was the main reason for the {m} in {r} {p}"), ("Can I export that", "Can I export the {m} in {r} {p}"), ("Which store was worst", "Which store in {r} was worst by {m} {p}"),
+                               ("How many of these were new customers", "How many of the {m} in {r} {p} were new customers"), ("Is that good", "Is the {m} in {r} {p} good"), ("How does that compare to the plan", "How does the {m} in {r} {p} compare to the plan")])
+    known = {"m": m, "r": r, "p": p}
+    return (history, *both(s, query.format(**known), rewrite.format(**known)))
+
 
 def vague_report(s):
     region, region2, period, period2 = *s.words("region", 2), *s.words("period", 2)
@@ -405,6 +435,9 @@ def whole_query(s):
 
 
 def complete(s):
+    if s.chance(0.06):
+        query = both(s, *[s.pick(F.OPEN)] * 2)[0]
+        return list(s.pick(F.EMPTY_TALK)) if s.chance(0.5) else [], query, query
     form = s.weighted({"same": 5, "switch": 3, "none": 2, "facts": 0.7})
     if form == "same":
         kind, x = topic(s)
@@ -428,9 +461,16 @@ def complete(s):
 NAMES = {"product": ["product", "app"], "plan": ["plan", "subscription"], "region": ["region", "location", "country"], "period": ["period", "time", "date_range"], "metric": ["metric", "kpi"], "platform": ["platform", "device"], "role": ["role", "audience"], "feature": ["feature", "page"], "code": ["error", "last_error"], "version": ["version"], "thing": ["item", "subject"]}
 
 
+def plain_value(kind, value):
+    """`on Android` is written down as `Android`, `the Pro plan` as `Pro`, `in March` as `March`."""
+    if kind == "plan":
+        return value.removeprefix("the ").removesuffix(" plan")
+    return re.sub(r"^(on|in|at|over) ((a|an|the|my) )?", "", value) if kind in ("platform", "period") else value
+
+
 def facts(s, kinds):
     values = {kind: s.word(kind) for kind in kinds}
-    lines = [f"{s.pick(NAMES[kind])}: {value}" for kind, value in values.items()]
+    lines = [f"{s.pick(NAMES[kind])}: {plain_value(kind, value)}" for kind, value in values.items()]
     for line in ["locale: en-US", f"timezone: {s.pick(['Europe/Berlin', 'America/New_York', 'UTC'])}", f"user: {s.pick(['marta', 'Joe', 'wendy', 'L. Ruiz'])}", f"tenant: t{s.number(1, 99)}"]:
         if s.chance(0.2):
             lines.append(line)
@@ -489,8 +529,8 @@ def noise(s):
 
 KINDS = {
     "reference": {reference_single: 10, reference_introduced: 4, reference_ordinal: 6, reference_two: 4, reference_action: 3, reference_place: 1.5, reference_noun: 3},
-    "missing": {missing_topic: 8, missing_swap: 9, missing_pair: 4, missing_back: 2.5, missing_verb: 3, missing_much: 2},
-    "vague": {vague_report: 4, vague_trouble: 3, vague_why: 2, vague_detail: 2},
+    "missing": {missing_topic: 8, missing_swap: 9, missing_pair: 4, missing_back: 2.5, missing_verb: 3, missing_much: 2, missing_scope: 2.5, missing_number: 0.7},
+    "vague": {vague_report: 4, vague_scope: 3, vague_trouble: 3, vague_why: 2, vague_detail: 2},
     "complete": {complete: 1},
     "fact": {fact: 1},
     "noise": {noise: 1},

@@ -49,7 +49,7 @@ def feature(s):
 
 def thing(s):
     noun = s.pick(OBJECT_MOD) + s.pick(OBJECT)
-    return s.pick(["my", "my", "our", "the", "the", "an" if noun[0] in "aeio" else "a"]) + " " + noun
+    return s.pick(["my", "my", "our", "the", "the", "an" if noun[0] in "aeiou" else "a"]) + " " + noun
 
 
 def mode(s):

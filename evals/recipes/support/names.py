@@ -30,9 +30,9 @@ def error_code(s):
     """ERR-1234, E17, 0x80A3, HTTP 503, SYNC_TIMEOUT."""
     form = s.weighted({"err": 6, "short": 2, "hex": 2, "http": 1, "name": 2})
     if form == "err":
-        return s.pick(["ERR", "E", "SYS", "NET", "AUTH", "PAY", "IO", "DB"]) + "-" + s.number(100, 9999)
+        return s.pick(["ERR", "ER", "SYS", "NET", "AUTH", "PAY", "IO", "DB"]) + "-" + s.number(5100, 9999)
     if form == "short":
-        return s.pick("ACDHJKLP") + s.number(1, 99)
+        return s.pick("ACDJKLNP") + s.number(1, 99)
     if form == "hex":
         return f"0x{s.rng.randrange(4096, 65536):04X}"
     if form == "http":

@@ -1,10 +1,15 @@
 """Chinese dialogues, a function a kind; each returns (history, query, rewrite)."""
+import re
+
 from support import zh_frames as F, zh_words
 
 LISTS, MAKERS = zh_words.LISTS, zh_words.MAKERS
 LISTS["host"] = F.HOST
 ASKED = {"feature": 5, "product": 5, "thing": 4, "code": 2, "plan": 1, "role": 1, "mode": 1}
 POLITE = ["请问", "请问", "想问下", "我想知道", "问一下", "麻烦问下", "您好，"]
+
+
+ASKS = re.compile("吗|么|怎|如何|什么|哪|谁|多少|几|多久|多大|不$|为|啥|咋|呢|是否|能否")
 
 
 def number_slots(s):
@@ -37,7 +42,7 @@ def spoken(s, text):
 def user(s, text):
     """A user's turn in the history."""
     prefix = s.pick(POLITE) if s.chance(0.12) else ""
-    return ending(s, prefix + text)
+    return ending(s, prefix + text) if ASKS.search(text) else text + s.pick(["", "", "。"])
 
 
 def reply(s, kind, x):
@@ -277,7 +282,40 @@ def missing_object(s):
     return (history, *both(s, prefix + put(frame, ""), put(frame, thing)))
 
 
+def missing_scope(s):
+    """The asker said who, where or with what; the question leaves it out."""
+    slot = s.pick(list(F.SCOPE))
+    said, asked = F.SCOPE[slot]
+    word = s.word(slot)
+    history = [user(s, fill(s, s.pick(said), S=word)), s.pick(F.SCOPE_REPLY)]
+    frame = spoken(s, fill(s, s.pick(asked), S="{S}"))
+    if s.chance(0.2):
+        other = spoken(s, fill(s, s.pick(asked), S="")).lstrip("的")
+        history += [user(s, other), reply(s, "yes", word)]
+    return (history, *both(s, s.pick(["", "", "那"]) + frame.replace("{S}", "").lstrip("的"), frame.replace("{S}", word)))
+
+
+def missing_number(s):
+    """The assistant asks for a number; the query is the number."""
+    name, want = s.pick([("订单", "我想退货"), ("订单", "我要查物流"), ("订单", "帮我改收货地址"), ("工单", "我想催一下进度"), ("发票", "我要重开发票"), ("保单", "我想退保"), ("快递", "快递还没到")])
+    number = s.pick(["", "A", "DD", "K-"]) + s.number(10000, 9999999)
+    history = [want, f"请提供一下{name}号。"]
+    query = s.pick(["{n}", "是{n}", "{t}号是{n}", "{t}号{n}"]).format(n=number, t=name)
+    return history, query, f"{want}，{name}号是{number}"
+
+
 # vague
+
+def vague_scope(s):
+    """A report's region, period and figure hold for the next question."""
+    known = {kind: s.word(kind) for kind in ("region", "period", "metric")}
+    first = fill(s, s.pick(["{region}{period}的{metric}是多少", "查一下{region}{period}的{metric}", "{period}{region}{metric}怎么样"]), **known)
+    query, rewrite = s.pick([pair for pair in F.VAGUE_FACT if "{" not in pair[0] and "数据" not in pair[0] and "情况" not in pair[0]]
+                            + [("按城市拆开的呢", "{region}{period}按城市拆开的{metric}"), ("目标是多少", "{region}{period}的{metric}目标是多少"), ("主要是什么原因", "{region}{period}的{metric}主要是什么原因"), ("比去年同期呢", "{region}{period}的{metric}比去年同期"),
+                               ("能导出吗", "{region}{period}的{metric}能导出吗"), ("最低的是哪家店", "{region}{period}{metric}最低的是哪家店"), ("其中新用户占多少", "{region}{period}的{metric}其中新用户占多少")])
+    history = [user(s, first), fill(s, s.pick(["{n}，比上期高{d}%。", "是{n}。", "{metric}为{n}。", "一共{n}。"]), **known)]
+    return (history, *both(s, query, fill(s, rewrite, **known)))
+
 
 def vague_report(s):
     region, region2 = s.words("region", 2)
@@ -312,16 +350,17 @@ def vague_why(s):
     fact = fill(s, s.pick(["{X}不支持{format}", "{X}在{platform}用不了", "{X}要收费", "{X}不能共享给{role}", "{X}暂停使用了", "{X}需要{role}审批", "{X}只保留{n}天", "{X}下架了", "{X}涨价了", "{X}被限制了"]), X=x)
     first = user(s, put(hold(s, ask(s, kind)[1]), x))
     history = [first, fact + s.pick(["。", "，抱歉。", "。"])]
-    query = s.pick(["为什么", "为啥", "为什么呢", "这是为什么", "怎么会这样"])
-    lead = "为啥" if query == "为啥" else "为什么"
-    return (history, *both(s, query, lead + fact))
+    query = s.pick(["为什么", "为啥", "为什么呢", "这是为什么", "这是怎么回事"])
+    if query.endswith("回事"):
+        return (history, *both(s, query, fact + "是怎么回事"))
+    return (history, *both(s, query, ("为啥" if query == "为啥" else "为什么") + fact))
 
 
 def vague_detail(s):
     kind, x = topic(s)
     history, _ = about(s, kind, x, 1)
     frame = s.pick([("详细介绍一下", "详细介绍一下{X}"), ("再说详细点", "{X}再说详细点"), ("有教程吗", "{X}有教程吗"), ("有例子吗", "{X}有例子吗"), ("还有别的要注意的吗", "{X}还有别的要注意的吗"),
-                    ("有没有更便宜的", "有没有比{X}更便宜的"), ("有视频吗", "{X}有视频吗"), ("有文档吗", "{X}有文档吗"), ("具体说说", "具体说说{X}"), ("能讲细一点吗", "{X}能讲细一点吗")])
+                    ("有没有更便宜的", "{X}有没有更便宜的"), ("有视频吗", "{X}有视频吗"), ("有文档吗", "{X}有文档吗"), ("具体说说", "具体说说{X}"), ("能讲细一点吗", "{X}能讲细一点吗")])
     return (history, *both(s, frame[0], put(frame[1], x)))
 
 
@@ -346,6 +385,9 @@ def swap_whole(s):
 
 
 def complete(s):
+    if s.chance(0.06):
+        query = both(s, *[s.pick(F.OPEN)] * 2)[0]
+        return list(s.pick(F.EMPTY_TALK)) if s.chance(0.5) else [], query, query
     query = whole_query(s)
     form = s.weighted({"same": 5, "switch": 3, "none": 2, "facts": 0.7})
     history = []
@@ -379,8 +421,8 @@ NAMES = {"product": ["product", "app", "产品"], "plan": ["plan", "套餐", "su
 def facts(s, kinds):
     """Lines `name: value`; some that say nothing to the question among them."""
     values = {kind: s.word(kind) for kind in kinds}
-    lines = [f"{s.pick(NAMES[kind])}: {value}" for kind, value in values.items()]
-    for line in ["locale: zh-CN", f"timezone: {s.pick(['Asia/Shanghai', 'Asia/Tokyo', 'UTC'])}", f"user: {s.pick(['小林', '老周', 'wendy', '阿杰'])}", f"tenant: t{s.number(1, 99)}"]:
+    lines = [f"{s.pick(NAMES[kind])}: {re.sub('[上里]$', '', value)}" for kind, value in values.items()]
+    for line in [s.pick(["locale: zh-CN", "locale: zh-TW"]), f"timezone: {s.pick(['Asia/Shanghai', 'Asia/Tokyo', 'UTC'])}", f"user: {s.pick(['小林', '老周', 'wendy', '阿杰'])}", f"tenant: t{s.number(1, 99)}"]:
         if s.chance(0.2):
             lines.append(line)
     s.rng.shuffle(lines)
@@ -435,8 +477,8 @@ def noise(s):
 
 KINDS = {
     "reference": {reference_single: 10, reference_introduced: 4, reference_ordinal: 6, reference_two: 4, reference_action: 2, reference_place: 1.5, reference_noun: 3},
-    "missing": {missing_topic: 9, missing_swap: 9, missing_pair: 4, missing_back: 2.5, missing_object: 4},
-    "vague": {vague_report: 4, vague_trouble: 3, vague_why: 2, vague_detail: 2},
+    "missing": {missing_topic: 9, missing_swap: 9, missing_pair: 4, missing_back: 2.5, missing_object: 4, missing_scope: 2.5, missing_number: 0.7},
+    "vague": {vague_report: 4, vague_scope: 3, vague_trouble: 3, vague_why: 2, vague_detail: 2},
     "complete": {complete: 1},
     "fact": {fact: 1},
     "noise": {noise: 1},
