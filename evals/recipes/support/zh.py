@@ -86,7 +86,7 @@ def about(s, kind, x, turns):
 
 def both(s, query, rewrite, question=True):
     """The same ending, polite word and colloquial form for the query and its rewrite."""
-    if s.chance(0.10):
+    if s.chance(0.10) and not query.startswith(("请问", "你好", "您好", "谢谢")):
         prefix = s.pick(POLITE)
         query, rewrite = prefix + query, prefix + rewrite
     end = ending(s, "x", question)[1:]
@@ -265,7 +265,7 @@ def missing_back(s):
         bare = {"format": "怎么导出", "role": "怎么开通", "integration": "怎么对接", "region": "几天能到", "version": "怎么升级"}.get(slot, bare)
         frame = {"format": "怎么导出{S}", "role": "{S}怎么开通", "integration": "怎么对接{S}", "region": "{S}几天能到", "version": "怎么升级到 {S}"}.get(slot, frame)
     history = [user(s, bare), s.pick(F.ASK_BACK[slot])]
-    said = s.pick(["{S}", "{S}", "{S}的", "是{S}", "我用的是{S}", "就是{S}"])
+    said = s.pick(["{S}", "{S}", "{S}的", "是{S}", "就是{S}"] + (["我用的是{S}"] * 2 if slot in ("plan", "product", "version", "device") else []))
     query = said.replace("{S}", word)
     return history, ending(s, query, False) if s.chance(0.3) else query, frame.replace("{S}", word)
 
