@@ -310,7 +310,7 @@ def vague_scope(s):
     """A report's region, period and figure hold for the next question."""
     known = {kind: s.word(kind) for kind in ("region", "period", "metric")}
     first = fill(s, s.pick(["{region}{period}的{metric}是多少", "查一下{region}{period}的{metric}", "{period}{region}{metric}怎么样"]), **known)
-    query, rewrite = s.pick([pair for pair in F.VAGUE_FACT if "{" not in pair[0] and "数据" not in pair[0] and "情况" not in pair[0]]
+    query, rewrite = s.pick([pair for pair in F.VAGUE_FACT if "{" not in pair[0] and "数字" not in pair[0] and "情况" not in pair[0]]
                             + [("按城市拆开的呢", "{region}{period}按城市拆开的{metric}"), ("目标是多少", "{region}{period}的{metric}目标是多少"), ("主要是什么原因", "{region}{period}的{metric}主要是什么原因"), ("比去年同期呢", "{region}{period}的{metric}比去年同期"),
                                ("能导出吗", "{region}{period}的{metric}能导出吗"), ("最低的是哪家店", "{region}{period}{metric}最低的是哪家店"), ("其中新用户占多少", "{region}{period}的{metric}其中新用户占多少")])
     history = [user(s, first), fill(s, s.pick(["{n}，比上期高{d}%。", "是{n}。", "{metric}为{n}。", "一共{n}。"]), **known)]
