@@ -364,7 +364,7 @@ def vague_scope(s):
     """A report's region, period and figure hold for the next question."""
     m, r, p = s.word("metric"), s.word("region"), s.word("period")
     history = [user(s, s.pick(["What was the {m} in {r} {p}", "How was the {m} in {r} {p}", "Show me the {m} in {r} {p}"]).format(m=m, r=r, p=p)), fill(s, s.pick(["{n}, up {d}%.", "It was {n}.", "The {m} was {n}.", "{n} in total."]), m=m)]
-    query, rewrite = s.pick([pair for pair in F.VAGUE_FACT if "{" not in pair[0] and "numbers" not in pair[0]]
+    query, rewrite = s.pick([pair for pair in F.VAGUE_FACT if "{" not in pair[0] and "figures" not in pair[0]]
                             + [("What was the target", "What was the {m} target in {r} {p}"), ("Split by city please", "The {m} in {r} {p} split by city please"), ("What was the main reason", "What was the main reason for the {m} in {r} {p}"), ("Can I export that", "Can I export the {m} in {r} {p}"), ("Which store was worst", "Which store in {r} was worst by {m} {p}"),
                                ("How many of these were new customers", "How many of the {m} in {r} {p} were new customers"), ("Is that good", "Is the {m} in {r} {p} good"), ("How does that compare to the plan", "How does the {m} in {r} {p} compare to the plan")])
     known = {"m": m, "r": r, "p": p}

@@ -4,9 +4,9 @@ from support.names import STEM, latin_name, error_code, version
 
 MODIFIER = """automatic nightly bulk offline two-way shared guest encrypted one-click live scheduled anonymous quick local team
 parental voice remote silent split-screen read-only recurring grouped temporary global low-power joint partial smart manual
-hourly delayed priority staged private trial regional dark hands-free inline pinned""".split()
+hourly delayed priority staged private trial regional hands-free inline pinned""".split()
 FEATURE = """tagging|archive|sync|reminder|link|watermark|captions list|transcript|rota|check-in|receipt|summary|masking|drafts
-folder|board|recorder|cast|price match|signature|snapshot|rollback|inspection|matching|split payment|renewal|lock|speed test
+folder|board|recorder|cast|price match|signature|snapshot|rollback|inspection|matching|split payment|handover|speed test
 |cleanup|proofreader|announcement|stocktake|message wall|calendar|allowlist|blocklist|channel|billing|replay|countdown|filter
 |preview|timer|search|shortcut|queue|forwarding|mirror|pairing|heat map|checkout|poll|badge""".replace("\n", " ").replace(" |", "|").split("|")
 OBJECT = """invoice|order|workspace|album|survey|account|coupon|membership card|folder|group|password|profile picture|course|parcel
@@ -53,7 +53,7 @@ def thing(s):
 
 
 def mode(s):
-    name = s.pick(MODIFIER + "standard fast classic strict relaxed plain compact full custom hybrid parallel public internal soft heavy-duty express".split())
+    name = s.pick(MODIFIER + "standard fast classic strict relaxed plain full custom hybrid parallel public internal soft heavy-duty express".split())
     return f"{name} {s.pick('mode view layout routing delivery pairing access storage scan pricing sign-in matching transfer checkout'.split())}"
 
 

@@ -165,7 +165,7 @@ FRAGMENT_DETAIL = ["再详细点", "能说详细点吗", "具体一点", "说具
 
 # Sentences that have to stay as they are, though they hold words that often point somewhere.
 WHOLE = """你好 / 在吗 / 谢谢 / 谢谢，已经解决了 / 好的，知道了 / 没问题了 / 我要投诉 / 转人工 / 请帮我转人工客服 / 你是机器人吗 / 今天星期几 / 再见 / 辛苦了
-为什么{product}一打开它的首页就闪退 / {product}和{product2}哪个好 / 《{title}》这本书在哪里下载 / 《{title}》这部片子适合孩子看吗 / 怎么让表单提交之后它自动关闭 / {feature}这个功能怎么关闭
+为什么{product}一打开它的首页就闪退 / {product}和{product2}哪个好 / 《{title}》这本书在哪里下载 / 《{title}》这部片子适合孩子看吗 / 怎么让问卷满额之后它自己锁定 / {feature}这个功能怎么关闭
 {code}这个错误怎么解决 / 如果{thing}过期了，它还能恢复吗 / {role}离职后，他的{thing}怎么交接 / 怎么判断{product}是不是正版 / 忘记密码怎么办 / 怎么联系人工客服 / 公司的地址在哪里 / 你们几点下班
 {product}太难用了，{feature}老是失败 / 我的{thing}已经三天没更新了，请尽快处理 / {thing}里写的“{button}”按钮在{page}找不到 / 打开 https://{host}/help 提示 {code}，怎么处理
 发邮件到 support@{host} 多久能收到回复 / 怎么把“{button}”按钮从{page}去掉 / {product} {version} 的安装包在哪里下载 / 我已经升级到{plan}了，为什么{feature}还是用不了 / {region}那边的门店有{product}卖吗
