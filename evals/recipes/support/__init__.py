@@ -1,0 +1,1 @@
+"""Parts of the synthetic product-support dialogues: word lists, frames and how they combine."""
