@@ -2,14 +2,20 @@
 //! while training, and for the samples that reward training learns from. A prompt's tokens are
 //! computed once for all its completions; a row that has ended leaves the batch.
 
-use candle_core::{DType, Tensor};
+use std::collections::VecDeque;
 
-use super::qwen::{Qwen, RowCache, Segment};
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+
+use super::qwen::kernel::read;
+use super::qwen::{Qwen, RowCache, Segment, SharedCache};
 use super::sampling::{Sampler, Sampling};
 use crate::error::{Error, Result};
 
 /// Rows computed together.
 const MAX_ROWS: usize = 64;
+/// Prompts are computed together up to this many tokens.
+const PREFILL_TOKENS: usize = 2_048;
 
 /// How completions are drawn.
 #[derive(Debug, Clone)]
@@ -59,15 +65,12 @@ pub fn complete(
     let mut done: Vec<Vec<Option<Completion>>> =
         prompts.iter().map(|_| vec![None; options.n_completions]).collect();
     let mut rows: Vec<Row> = Vec::new();
-    let mut waiting = prompts.iter().enumerate();
+    let mut waiting: VecDeque<_> = prompts.iter().enumerate().collect();
     loop {
-        while rows.len() + options.n_completions <= MAX_ROWS.max(options.n_completions) {
-            let Some((prompt_idx, prompt)) = waiting.next() else { break };
-            rows.extend(start(model, prompt_idx, prompt, options)?);
-        }
+        rows.extend(joining(model, rows.len(), &mut waiting, options)?);
         rows = rows.into_iter().filter_map(|row| unended(row, options, &mut done)).collect();
         if rows.is_empty() {
-            if waiting.len() == 0 {
+            if waiting.is_empty() {
                 break;
             }
             continue;
@@ -77,49 +80,108 @@ pub fn complete(
     Ok(done.into_iter().map(|group| group.into_iter().flatten().collect()).collect())
 }
 
-/// Computes a prompt once, and draws the first token of each of its completions.
-fn start(
+/// The completions of as many waiting prompts as there is room for beside `n_rows`, with the first
+/// token of each drawn.
+fn joining(
     model: &Qwen,
-    prompt_idx: usize,
-    prompt: &[u32],
+    mut n_rows: usize,
+    waiting: &mut VecDeque<(usize, &Vec<u32>)>,
     options: &RolloutOptions,
 ) -> Result<Vec<Row>> {
-    let n_most = options.max_new_tokens.min(model.config().window.saturating_sub(prompt.len()));
+    let mut rows = Vec::new();
+    let (mut prompts, mut n_tokens) = (Vec::new(), 0);
+    while let Some((prompt_idx, prompt)) = waiting.front().copied() {
+        if n_rows > 0 && n_rows + options.n_completions > MAX_ROWS {
+            break;
+        }
+        if n_tokens > 0 && n_tokens + prompt.len() > PREFILL_TOKENS {
+            rows.extend(start(model, &std::mem::take(&mut prompts), options)?);
+            n_tokens = 0;
+        }
+        waiting.pop_front();
+        n_rows += options.n_completions;
+        n_tokens += prompt.len();
+        prompts.push((prompt_idx, prompt.as_slice()));
+    }
+    if !prompts.is_empty() {
+        rows.extend(start(model, &prompts, options)?);
+    }
+    Ok(rows)
+}
+
+/// Computes prompts in one packed pass, and draws the first token of each of their completions.
+fn start(model: &Qwen, prompts: &[(usize, &[u32])], options: &RolloutOptions) -> Result<Vec<Row>> {
+    for (_, prompt) in prompts {
+        n_most(model, prompt, options)?;
+    }
+    let mut caches = prompts
+        .iter()
+        .map(|(_, prompt)| model.new_cache(prompt.len()))
+        .collect::<Result<Vec<RowCache>>>()?;
+    let mut segments: Vec<Segment<'_>> = prompts
+        .iter()
+        .zip(&mut caches)
+        .map(|((_, prompt), cache)| Segment { n_tokens: prompt.len(), cache: Some(cache) })
+        .collect();
+    let tokens: Vec<u32> = prompts.iter().flat_map(|(_, prompt)| prompt.iter().copied()).collect();
+    let hidden = model.forward(&tokens, &mut segments)?;
+    drop(segments);
+    let ends = prompts.iter().scan(0, |end, (_, prompt)| {
+        *end += prompt.len() as u32;
+        Some(*end - 1)
+    });
+    let ends = Tensor::new(ends.collect::<Vec<u32>>(), hidden.device())?;
+    let mut rows = Vec::with_capacity(prompts.len() * options.n_completions);
+    for ((prompt_idx, prompt), cache) in prompts.iter().zip(caches) {
+        let (cache, n_most) = (cache.into_shared()?, n_most(model, prompt, options)?);
+        for completion_idx in 0..options.n_completions {
+            rows.push(Row::new(*prompt_idx, completion_idx, &cache, n_most, options)?);
+        }
+    }
+    let scores = model.logits(&hidden.index_select(&ends, 0)?)?;
+    draw(&scores, &mut rows, options.n_completions)?;
+    Ok(rows)
+}
+
+/// Tokens that there is room for after a prompt.
+fn n_most(model: &Qwen, prompt: &[u32], options: &RolloutOptions) -> Result<usize> {
+    let window = model.config().window;
+    let n_most = options.max_new_tokens.min(window.saturating_sub(prompt.len()));
     if prompt.is_empty() || n_most == 0 {
         return Err(Error::invalid(
             "model_input",
             format!(
-                "a prompt of {} tokens leaves nothing to complete in a window of {}",
-                prompt.len(),
-                model.config().window
+                "a prompt of {} tokens leaves nothing to complete in a window of {window}",
+                prompt.len()
             ),
         ));
     }
-    let capacity = prompt.len() + n_most;
-    let mut cache = model.new_cache(capacity)?;
-    let segment = Segment { n_tokens: prompt.len(), cache: Some(&mut cache) };
-    let hidden = model.forward(prompt, &mut [segment])?;
-    let last = hidden.narrow(0, prompt.len() - 1, 1)?;
-    let scores = scores(model, &last)?;
-    (0..options.n_completions)
-        .map(|completion_idx| {
-            let seed = options.sampling.seed
-                ^ ((prompt_idx as u64) << 20 | completion_idx as u64)
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let mut sampler = Sampler::new(Sampling { seed, ..options.sampling });
-            let next = sampler.draw(&scores);
-            Ok(Row {
-                prompt_idx,
-                completion_idx,
-                cache: cache.fork(capacity)?,
-                next,
-                next_log_prob: sampler.log_prob(&scores, next),
-                n_most,
-                completion: Completion::default(),
-                sampler,
-            })
+    Ok(n_most)
+}
+
+impl Row {
+    /// A completion of which nothing is drawn yet.
+    fn new(
+        prompt_idx: usize,
+        completion_idx: usize,
+        prompt: &SharedCache,
+        n_most: usize,
+        options: &RolloutOptions,
+    ) -> Result<Self> {
+        let seed = options.sampling.seed
+            ^ ((prompt_idx as u64) << 20 | completion_idx as u64)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Ok(Self {
+            prompt_idx,
+            completion_idx,
+            cache: prompt.row(n_most)?,
+            next: 0,
+            next_log_prob: 0.0,
+            n_most,
+            completion: Completion::default(),
+            sampler: Sampler::new(Sampling { seed, ..options.sampling }),
         })
-        .collect()
+    }
 }
 
 /// Takes in the token that was drawn; a row that ends by it is put among the done ones.
@@ -147,18 +209,22 @@ fn step(model: &Qwen, rows: &mut [Row]) -> Result<()> {
         rows.iter_mut().map(|row| Segment { n_tokens: 1, cache: Some(&mut row.cache) }).collect();
     let hidden: Tensor = model.forward(&tokens, &mut segments)?;
     drop(segments);
-    let n_vocab = model.config().vocab_size;
-    let scores = scores(model, &hidden)?;
-    for (row, scores) in rows.iter_mut().zip(scores.chunks_exact(n_vocab)) {
-        row.next = row.sampler.draw(scores);
-        row.next_log_prob = row.sampler.log_prob(scores, row.next);
-    }
-    Ok(())
+    draw(&model.logits(&hidden)?, rows, 1)
 }
 
-/// Next-token scores, flat, in f32 whatever the model computes in.
-fn scores(model: &Qwen, hidden: &Tensor) -> Result<Vec<f32>> {
-    Ok(model.logits(hidden)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+/// Draws each row's next token. `scores`: `[rows / n_together, vocab]`, each for `n_together` rows
+/// that follow one another.
+fn draw(scores: &Tensor, rows: &mut [Row], n_together: usize) -> Result<()> {
+    let n_vocab = scores.dim(1)?;
+    // In f32 whatever the model computes in.
+    let scores = scores.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+    read([&scores], |[scores]| {
+        rows.par_iter_mut().enumerate().for_each(|(index, row)| {
+            let scores = &scores[index / n_together * n_vocab..][..n_vocab];
+            (row.next, row.next_log_prob) = row.sampler.draw_with_log_prob(scores);
+        });
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Text generation for many callers at once, on one compute thread of its own. Requests join and
 //! leave between steps; every step computes all rows' next tokens in one packed pass. The fixed
-//! start of all prompts is computed once and forked. Knows tokens only: no prompts, no HTTP.
+//! start of all prompts is computed once for all rows. Knows tokens only: no prompts, no HTTP.
 
 mod draft;
 mod row;
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::qwen::{Qwen, RowCache, Segment};
+use super::qwen::{Qwen, RowCache, Segment, SharedCache};
 use super::sampling::Sampling;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::metrics;
@@ -173,7 +173,7 @@ fn gone() -> Error {
 /// The cached start of all prompts.
 struct Prefix {
     tokens: Vec<u32>,
-    cache: RowCache,
+    cache: SharedCache,
 }
 
 impl Prefix {
@@ -183,14 +183,14 @@ impl Prefix {
             let segment = Segment { n_tokens: tokens.len(), cache: Some(&mut cache) };
             model.forward(tokens, &mut [segment])?;
         }
-        Ok(Self { tokens: tokens.to_vec(), cache })
+        Ok(Self { tokens: tokens.to_vec(), cache: cache.into_shared()? })
     }
 
-    /// A cache for a prompt: the shared start forked where the prompt begins with it.
+    /// A cache for a prompt: the shared start gone on from where the prompt begins with it.
     fn cache_for(&self, model: &Qwen, prompt: &[u32], capacity: usize) -> Result<RowCache> {
         // At least one prompt token must be computed, for its next-token scores.
         if prompt.len() > self.tokens.len() && prompt.starts_with(&self.tokens) {
-            self.cache.fork(capacity)
+            self.cache.row(capacity - self.tokens.len())
         } else {
             model.new_cache(capacity)
         }

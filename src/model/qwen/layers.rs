@@ -6,7 +6,7 @@ use super::cache::RowCache;
 use super::config::{Family, QwenConfig};
 use super::gradients::{Gradients, Parameter};
 use super::linear::Linear;
-use super::ops::{self, AttentionRecord};
+use super::ops::{self, AttendedRow, AttentionRecord};
 use super::weights::Weights;
 use crate::error::Result;
 
@@ -263,20 +263,19 @@ impl Attention {
         layer: usize,
     ) -> Result<Tensor> {
         let Projected { q, k, v, .. } = self.project(x, rotary)?;
-        let mut attended = Vec::with_capacity(segments.len());
+        let mut rows = Vec::with_capacity(segments.len());
         let mut start = 0;
         for segment in segments.iter_mut() {
             let of_segment = |x: &Tensor| x.narrow(0, start, segment.n_tokens);
-            let (q, k, v) = (of_segment(&q)?, of_segment(&k)?, of_segment(&v)?);
+            let (k, v) = (of_segment(&k)?, of_segment(&v)?);
             start += segment.n_tokens;
-            let (k, v) = match segment.cache.as_deref_mut() {
+            let parts = match segment.cache.as_deref_mut() {
                 Some(cache) => cache.append(layer, &k, &v)?,
-                None => (k, v),
+                None => vec![(k, v)],
             };
-            attended.push(ops::causal_attention(&q, &k, &v)?);
+            rows.push(AttendedRow { n_queries: segment.n_tokens, parts });
         }
-        let attended =
-            if attended.len() == 1 { attended.remove(0) } else { Tensor::cat(&attended, 0)? };
+        let attended = ops::cached_attention(&q, &rows)?;
         self.finish(&attended)
     }
 

@@ -18,11 +18,12 @@ mod weights;
 use candle_core::{DType, Device, Tensor};
 
 pub use adapter::{Adapter, AdapterOptions, AdapterSwitch, TARGETS};
-pub use cache::RowCache;
+pub use cache::{RowCache, SharedCache};
 pub use config::{Family, QwenConfig, Yarn};
 pub use gradients::{Gradients, Parameter};
 pub use layers::Segment;
 pub use linear::{Linear, Matrix};
+pub(super) use ops::kernel;
 pub use ops::{ScoreOptions, ScoreSeeds, Scores};
 pub use training::Recording;
 pub use weights::{DenseWeights, GgufWeights, Weights};

@@ -114,6 +114,35 @@ fn what_is_recorded_is_what_is_served() {
 }
 
 #[test]
+fn a_row_after_a_shared_start_is_the_row_alone_and_may_be_cut_within_the_start() {
+    let model = model(Family::Qwen3, true);
+    let tokens = &TOKENS[..7];
+    let feed = |cache: &mut RowCache, tokens: &[u32]| {
+        let segment = Segment { n_tokens: tokens.len(), cache: Some(cache) };
+        model.forward(tokens, &mut [segment]).unwrap()
+    };
+    let whole = feed(&mut model.new_cache(7).unwrap(), tokens);
+    let mut start = model.new_cache(1).unwrap();
+    feed(&mut start, &tokens[..4]);
+    let shared = start.into_shared().unwrap();
+    let same_end = |found: Tensor| {
+        let n = found.dim(0).unwrap();
+        let expected = whole.narrow(0, 7 - n, n).unwrap();
+        assert!(sum_of_squares(&(expected - found).unwrap()) < 1e-9);
+    };
+    let mut row = shared.row(1).unwrap();
+    same_end(feed(&mut row, &tokens[4..]));
+    // Other tokens from within the shared start on must change it for nobody else.
+    row.truncate(2);
+    feed(&mut row, &[1, 1, 1]);
+    row.truncate(2);
+    same_end(feed(&mut row, &tokens[2..]));
+    let mut after = shared.row(9).unwrap();
+    feed(&mut after, &tokens[4..5]);
+    same_end(feed(&mut after.into_shared().unwrap().row(2).unwrap(), &tokens[5..]));
+}
+
+#[test]
 fn checkpointing_changes_no_gradient() {
     let model = model(Family::Qwen3, true);
     let parameters = model.parameters().unwrap();

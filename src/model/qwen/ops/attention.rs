@@ -1,43 +1,15 @@
-//! Causal attention without padding and without a table of `[tokens, tokens]`: over a row's cache
-//! for serving, and over the rows of a packed batch for training.
+//! Causal attention without padding and without a table of `[tokens, tokens]`, over the rows of a
+//! packed batch for training.
 
 use candle_core::{D, DType, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::kernel::{add_scaled, dot, exp, is_plain, max, read, sum, tensor, vectorised};
 
-/// Below this many multiplications one thread does all of them.
-const PARALLEL_WORK: usize = 262_144;
-
-/// `softmax(q kᵀ / sqrt(head_dim)) v`, where query `i` of `n` sees keys `0 ..= len - n + i`.
-/// `q`: `[n, heads, head_dim]`; `k`, `v`: `[len, kv_heads, head_dim]`, `len >= n`; out as `q`.
-pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-    let sizes = Sizes::of(q, k, v)?;
-    if !is_plain(q) {
-        return Ok(composed::attend(q, k, v)?.0);
-    }
-    let q = q.contiguous()?;
-    let out = read([&q, k, v], |[q, k, v]| {
-        let mut out = vec![0f32; q.len()];
-        let attend = |(query, out): (usize, &mut [f32])| {
-            vectorised(|| attend_token(sizes, query, q, k, v, out));
-        };
-        let width = sizes.n_heads * sizes.head_dim;
-        if q.len() * sizes.n_keys < PARALLEL_WORK {
-            out.chunks_mut(width).enumerate().for_each(attend);
-        } else {
-            out.par_chunks_mut(width).enumerate().for_each(attend);
-        }
-        out
-    })?;
-    tensor(out, q.shape(), &q)
-}
-
 /// The sizes of one call.
 #[derive(Clone, Copy)]
 struct Sizes {
     n_queries: usize,
-    n_keys: usize,
     n_heads: usize,
     n_kv_heads: usize,
     head_dim: usize,
@@ -47,10 +19,10 @@ impl Sizes {
     fn of(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Self> {
         let (n_queries, n_heads, head_dim) = q.dims3()?;
         let (n_keys, n_kv_heads, _) = k.dims3()?;
-        if n_keys < n_queries || k.shape() != v.shape() {
+        if n_keys != n_queries || k.shape() != v.shape() {
             bail!("attention of {n_queries} queries over {n_keys} keys, values {:?}", v.shape())
         }
-        Ok(Self { n_queries, n_keys, n_heads, n_kv_heads, head_dim })
+        Ok(Self { n_queries, n_heads, n_kv_heads, head_dim })
     }
 
     fn scale(self) -> f32 {
@@ -58,29 +30,9 @@ impl Sizes {
     }
 }
 
-/// All heads of one query token.
-#[inline(always)]
-fn attend_token(sizes: Sizes, query: usize, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
-    let Sizes { n_queries, n_keys, n_heads, n_kv_heads, head_dim } = sizes;
-    let mut weights = vec![0f32; n_keys - n_queries + query + 1];
-    for head in 0..n_heads {
-        let kv_head = head / (n_heads / n_kv_heads);
-        let row_of = |key: usize| (key * n_kv_heads + kv_head) * head_dim;
-        let q = &q[(query * n_heads + head) * head_dim..][..head_dim];
-        for (key, weight) in weights.iter_mut().enumerate() {
-            *weight = dot(q, &k[row_of(key)..][..head_dim]) * sizes.scale();
-        }
-        softmax(&mut weights);
-        let out = &mut out[head * head_dim..(head + 1) * head_dim];
-        for (key, weight) in weights.iter().enumerate() {
-            add_scaled(out, *weight, &v[row_of(key)..][..head_dim]);
-        }
-    }
-}
-
 /// Brings the weights to a sum of 1; returns the logarithm of the sum that they had.
 #[inline(always)]
-fn softmax(weights: &mut [f32]) -> f32 {
+pub(super) fn softmax(weights: &mut [f32]) -> f32 {
     let largest = max(weights);
     weights.iter_mut().for_each(|weight| *weight = exp(*weight - largest));
     let total = sum(weights);
@@ -106,7 +58,12 @@ pub fn packed_attention(
         let tasks = tasks(sizes, lengths);
         let done: Vec<_> = tasks
             .par_iter()
-            .map(|task| vectorised(|| task.forward(&Operands { sizes, q, k, v })))
+            .map(|task| {
+                vectorised(
+                    #[inline(always)]
+                    || task.forward(&Operands { sizes, q, k, v }),
+                )
+            })
             .collect();
         let mut out = vec![0f32; q.len()];
         let mut log_sums = vec![0f32; sizes.n_queries * sizes.n_heads];
@@ -151,8 +108,15 @@ pub fn attention_backward(
         let operands = Operands { sizes, q, k, v };
         let given = Given { out, log_sums, d };
         let tasks = tasks(sizes, lengths);
-        let done: Vec<_> =
-            tasks.par_iter().map(|task| vectorised(|| task.backward(&operands, &given))).collect();
+        let done: Vec<_> = tasks
+            .par_iter()
+            .map(|task| {
+                vectorised(
+                    #[inline(always)]
+                    || task.backward(&operands, &given),
+                )
+            })
+            .collect();
         let mut d_q = vec![0f32; q.len()];
         let (mut d_k, mut d_v) = (vec![0f32; k.len()], vec![0f32; v.len()]);
         let (n_kv_heads, head_dim) = (sizes.n_kv_heads, sizes.head_dim);

@@ -48,7 +48,12 @@ impl InplaceOp2 for Add {
         }
         let (sum, x) = (slice_mut(sum, layout)?, slice(x, x_layout)?);
         let chunks = sum.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
-        chunks.for_each(|(sum, x)| vectorised(|| add_scaled(sum, 1.0, x)));
+        chunks.for_each(|(sum, x)| {
+            vectorised(
+                #[inline(always)]
+                || add_scaled(sum, 1.0, x),
+            )
+        });
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What the passes on the CPU share: slices of tensors, threads, and vector instructions.
 
-use candle_core::{CpuStorage, DType, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -22,15 +22,26 @@ pub fn read<R, const N: usize>(
     let guards = tensors.map(Tensor::storage_and_layout);
     let mut slices: [&[f32]; N] = [&[]; N];
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        let Storage::Cpu(CpuStorage::F32(values)) = &**storage else {
-            bail!("this pass computes in f32 on the CPU")
-        };
-        match layout.contiguous_offsets() {
-            Some((start, end)) => *slice = &values[start..end],
-            None => bail!("this pass needs contiguous input, got {layout:?}"),
-        }
+        *slice = numbers(storage, layout)?;
     }
     Ok(work(slices))
+}
+
+/// [`read`] of any number of tensors.
+pub fn read_all<R>(tensors: &[&Tensor], work: impl FnOnce(&[&[f32]]) -> R) -> Result<R> {
+    let guards: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
+    let slices = guards.iter().map(|(storage, layout)| numbers(storage, layout));
+    Ok(work(&slices.collect::<Result<Vec<_>>>()?))
+}
+
+fn numbers<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    let Storage::Cpu(CpuStorage::F32(values)) = storage else {
+        bail!("this pass computes in f32 on the CPU")
+    };
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&values[start..end]),
+        None => bail!("this pass needs contiguous input, got {layout:?}"),
+    }
 }
 
 /// A tensor of these numbers beside `like`.
@@ -38,8 +49,9 @@ pub fn tensor(values: Vec<f32>, shape: impl Into<Shape>, like: &Tensor) -> Resul
     Tensor::from_vec(values, shape.into(), like.device())
 }
 
-/// Runs `work` with the widest vector instructions that the processor has. What is called in it
-/// must be inlined to profit.
+/// Runs `work` with the widest vector instructions that the processor has. Only what is inlined
+/// profits: the closure itself must be marked `#[inline(always)]`, since the compiler leaves a large
+/// one outside, and so must what is called in it.
 #[inline(always)]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
@@ -47,7 +59,12 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
 
 /// Runs `row(index, output_row)` over `out`, in parallel when there is enough work.
 pub fn for_rows(out: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) + Sync) {
-    let run = |(index, out): (usize, &mut [f32])| vectorised(|| row(index, out));
+    let run = |(index, out): (usize, &mut [f32])| {
+        vectorised(
+            #[inline(always)]
+            || row(index, out),
+        )
+    };
     if out.len() < PARALLEL_ELEMENTS {
         out.chunks_mut(width).enumerate().for_each(run);
     } else {
@@ -63,11 +80,14 @@ pub fn sum_rows(n: usize, width: usize, row: impl Fn(usize, &mut [f32]) + Sync) 
     let per_run = n.div_ceil(RUNS).max(1);
     let run = |run: usize| {
         let mut sums = vec![0f32; width];
-        vectorised(|| {
-            for index in run * per_run..((run + 1) * per_run).min(n) {
-                row(index, &mut sums);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for index in run * per_run..((run + 1) * per_run).min(n) {
+                    row(index, &mut sums);
+                }
+            },
+        );
         sums
     };
     let runs: Vec<Vec<f32>> = if n * width < PARALLEL_ELEMENTS {
@@ -145,7 +165,8 @@ pub fn exp(x: f32) -> f32 {
     // A comparison with what is no number is false: it stays what it is.
     let clamped = if x < -87.3 { -87.3 } else { x };
     let clamped = if clamped > 88.3 { 88.3 } else { clamped };
-    let power = (clamped * LOG2_E + ROUND) - ROUND;
+    let rounded = clamped * LOG2_E + ROUND;
+    let power = rounded - ROUND;
     let r = clamped - power * LN_2_HIGH - power * LN_2_LOW;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_199_9e-3;
@@ -154,9 +175,10 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 5e-1;
     let near = p * r * r + r + 1.0;
-    // The exponent's bits of 2^power; power is within -126..=127.
-    let bits = ((power + 127.0).max(0.0) as i32) << 23;
-    let value = near * f32::from_bits(bits as u32);
+    // The exponent's bits of 2^power, which is within -126..=127 and stands in the lowest bits of
+    // what was rounded. A conversion to a whole number would be done one by one.
+    let bits = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
+    let value = near * f32::from_bits(bits);
     if x < -87.3 {
         0.0
     } else if x > 88.7 {

@@ -9,8 +9,9 @@
 //! result; it returns the gradient by each input that has one.
 
 mod attention;
+mod cached_attention;
 mod in_place;
-mod kernel;
+pub mod kernel;
 mod rms_norm;
 mod rope;
 mod score;
@@ -18,7 +19,8 @@ mod swiglu;
 #[cfg(test)]
 mod tests;
 
-pub use attention::{AttentionRecord, attention_backward, causal_attention, packed_attention};
+pub use attention::{AttentionRecord, attention_backward, packed_attention};
+pub use cached_attention::{AttendedRow, cached_attention};
 pub use in_place::{add_in_place, add_rows_in_place};
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rope::{rope, rope_backward};

@@ -14,13 +14,18 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let out = read([&x, weight], |[values, weight]| {
         let width = weight.len();
         let mut out = vec![0f32; values.len()];
-        for_rows(&mut out, width, |index, out| {
-            let x = &values[index * width..(index + 1) * width];
-            let scale = inverse_root(x, eps);
-            for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-                *out = x * scale * weight;
-            }
-        });
+        for_rows(
+            &mut out,
+            width,
+            #[inline(always)]
+            |index, out| {
+                let x = &values[index * width..(index + 1) * width];
+                let scale = inverse_root(x, eps);
+                for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                    *out = x * scale * weight;
+                }
+            },
+        );
         out
     })?;
     tensor(out, x.shape(), &x)
@@ -47,25 +52,35 @@ pub fn rms_norm_backward(
             index * width..((index + 1) * width).min(values.len())
         };
         let mut d_x = vec![0f32; x.len()];
-        for_rows(&mut d_x, width, |index, out| {
-            let (x, d) = (&x[row(x, index)], &d[row(d, index)]);
-            let scale = inverse_root(x, eps);
-            for ((out, d), weight) in out.iter_mut().zip(d).zip(weight) {
-                *out = d * weight;
-            }
-            let shrink = scale * scale * dot(out, x) / width as f32;
-            for (out, x) in out.iter_mut().zip(x) {
-                *out = scale * (*out - x * shrink);
-            }
-        });
-        let d_weight = wants_weight.then(|| {
-            sum_rows(x.len() / width, width, |index, sums| {
+        for_rows(
+            &mut d_x,
+            width,
+            #[inline(always)]
+            |index, out| {
                 let (x, d) = (&x[row(x, index)], &d[row(d, index)]);
                 let scale = inverse_root(x, eps);
-                for ((sum, x), d) in sums.iter_mut().zip(x).zip(d) {
-                    *sum += d * x * scale;
+                for ((out, d), weight) in out.iter_mut().zip(d).zip(weight) {
+                    *out = d * weight;
                 }
-            })
+                let shrink = scale * scale * dot(out, x) / width as f32;
+                for (out, x) in out.iter_mut().zip(x) {
+                    *out = scale * (*out - x * shrink);
+                }
+            },
+        );
+        let d_weight = wants_weight.then(|| {
+            sum_rows(
+                x.len() / width,
+                width,
+                #[inline(always)]
+                |index, sums| {
+                    let (x, d) = (&x[row(x, index)], &d[row(d, index)]);
+                    let scale = inverse_root(x, eps);
+                    for ((sum, x), d) in sums.iter_mut().zip(x).zip(d) {
+                        *sum += d * x * scale;
+                    }
+                },
+            )
         });
         (d_x, d_weight)
     })?;

@@ -24,17 +24,22 @@ fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, direction: f32) -> Result<Tens
     let half = head_dim / 2;
     let out = read([&x, cos, sin], |[x, cos, sin]| {
         let mut out = vec![0f32; x.len()];
-        for_rows(&mut out, head_dim, |index, out| {
-            let token = index / n_heads;
-            let (cos, sin) = (&cos[token * half..][..half], &sin[token * half..][..half]);
-            let (low, high) = x[index * head_dim..(index + 1) * head_dim].split_at(half);
-            let (out_low, out_high) = out.split_at_mut(half);
-            for pair in 0..half {
-                let sin = direction * sin[pair];
-                out_low[pair] = low[pair] * cos[pair] - high[pair] * sin;
-                out_high[pair] = high[pair] * cos[pair] + low[pair] * sin;
-            }
-        });
+        for_rows(
+            &mut out,
+            head_dim,
+            #[inline(always)]
+            |index, out| {
+                let token = index / n_heads;
+                let (cos, sin) = (&cos[token * half..][..half], &sin[token * half..][..half]);
+                let (low, high) = x[index * head_dim..(index + 1) * head_dim].split_at(half);
+                let (out_low, out_high) = out.split_at_mut(half);
+                for pair in 0..half {
+                    let sin = direction * sin[pair];
+                    out_low[pair] = low[pair] * cos[pair] - high[pair] * sin;
+                    out_high[pair] = high[pair] * cos[pair] + low[pair] * sin;
+                }
+            },
+        );
         out
     })?;
     tensor(out, x.shape(), &x)

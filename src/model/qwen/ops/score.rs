@@ -163,7 +163,13 @@ fn measured(logits: &Tensor, targets: &[u32], options: &ScoreOptions) -> Result<
     let n_vocab = wide.dim(1)?;
     read([&wide], |[values]| {
         let rows = values.par_chunks_exact(n_vocab).zip(targets.par_iter());
-        rows.map(|(row, target)| vectorised(|| measure(row, *target, options))).collect()
+        rows.map(|(row, target)| {
+            vectorised(
+                #[inline(always)]
+                || measure(row, *target, options),
+            )
+        })
+        .collect()
     })
 }
 
@@ -235,7 +241,12 @@ impl InplaceOp1 for Slopes<'_> {
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let (_, n_vocab) = layout.shape().dims2()?;
         let rows = slice_mut(storage, layout)?.par_chunks_exact_mut(n_vocab).enumerate();
-        rows.for_each(|(index, row)| vectorised(|| self.turn(index, row)));
+        rows.for_each(|(index, row)| {
+            vectorised(
+                #[inline(always)]
+                || self.turn(index, row),
+            )
+        });
         Ok(())
     }
 }

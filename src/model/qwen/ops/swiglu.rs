@@ -13,12 +13,17 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let width = gate.dim(1)?;
     let out = read([&gate, &up], |[gate, up]| {
         let mut out = vec![0f32; gate.len()];
-        for_rows(&mut out, width, |index, out| {
-            let row = index * width..(index + 1) * width;
-            for ((out, gate), up) in out.iter_mut().zip(&gate[row.clone()]).zip(&up[row]) {
-                *out = gate / (1.0 + exp(-gate)) * up;
-            }
-        });
+        for_rows(
+            &mut out,
+            width,
+            #[inline(always)]
+            |index, out| {
+                let row = index * width..(index + 1) * width;
+                for ((out, gate), up) in out.iter_mut().zip(&gate[row.clone()]).zip(&up[row]) {
+                    *out = gate / (1.0 + exp(-gate)) * up;
+                }
+            },
+        );
         out
     })?;
     tensor(out, gate.shape(), &gate)
@@ -36,19 +41,30 @@ pub fn swiglu_backward(gate: &Tensor, up: &Tensor, d: &Tensor) -> Result<(Tensor
         let mut d_gate = vec![0f32; gate.len()];
         let mut d_up = vec![0f32; gate.len()];
         let row = |index: usize| index * width..(index + 1) * width;
-        for_rows(&mut d_gate, width, |index, out| {
-            let inputs = gate[row(index)].iter().zip(&up[row(index)]).zip(&d[row(index)]);
-            for (out, ((gate, up), d)) in out.iter_mut().zip(inputs) {
-                let sigmoid = 1.0 / (1.0 + exp(-gate));
-                *out = d * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
-            }
-        });
-        for_rows(&mut d_up, width, |index, out| {
-            for (out, (gate, d)) in out.iter_mut().zip(gate[row(index)].iter().zip(&d[row(index)]))
-            {
-                *out = d * gate / (1.0 + exp(-gate));
-            }
-        });
+        for_rows(
+            &mut d_gate,
+            width,
+            #[inline(always)]
+            |index, out| {
+                let inputs = gate[row(index)].iter().zip(&up[row(index)]).zip(&d[row(index)]);
+                for (out, ((gate, up), d)) in out.iter_mut().zip(inputs) {
+                    let sigmoid = 1.0 / (1.0 + exp(-gate));
+                    *out = d * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
+                }
+            },
+        );
+        for_rows(
+            &mut d_up,
+            width,
+            #[inline(always)]
+            |index, out| {
+                for (out, (gate, d)) in
+                    out.iter_mut().zip(gate[row(index)].iter().zip(&d[row(index)]))
+                {
+                    *out = d * gate / (1.0 + exp(-gate));
+                }
+            },
+        );
         (d_gate, d_up)
     })?;
     Ok((tensor(d_gate, gate.shape(), &gate)?, tensor(d_up, gate.shape(), &gate)?))

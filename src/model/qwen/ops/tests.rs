@@ -125,7 +125,7 @@ fn packed_attention_and_its_gradients() {
     let row = |x: &Tensor, start, n| x.narrow(0, start, n).unwrap().contiguous().unwrap();
     for (start, n) in [(0, 1), (1, 7), (8, 19)] {
         let alone = causal_attention(&row(&q, start, n), &row(&k, start, n), &row(&v, start, n));
-        assert_close(&row(&out, start, n), &alone.unwrap());
+        assert_close(&row(&out, start, n), &alone);
     }
     let seed = random(&[27, 4, 8]);
     let record = AttentionRecord { q: &q, k: &k, v: &v, out: &out, log_sums: &log_sums };
@@ -145,14 +145,53 @@ fn packed_attention_and_its_gradients() {
     }
 }
 
+fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let parts = vec![(k.clone(), v.clone())];
+    cached_attention(q, &[AttendedRow { n_queries: q.dim(0).unwrap(), parts }]).unwrap()
+}
+
 #[test]
 fn a_query_sees_the_cache_before_it_and_nothing_behind_it() {
     let (q, k, v) = (random(&[3, 2, 8]), random(&[9, 2, 8]), random(&[9, 2, 8]));
-    let out = causal_attention(&q, &k, &v).unwrap();
+    let out = causal_attention(&q, &k, &v);
     assert_close(&out, &attention::composed::attend(&q, &k, &v).unwrap().0);
     let first = |x: &Tensor, n| x.narrow(0, 0, n).unwrap().contiguous().unwrap();
-    let alone = causal_attention(&first(&q, 1), &first(&k, 7), &first(&v, 7)).unwrap();
+    let alone = causal_attention(&first(&q, 1), &first(&k, 7), &first(&v, 7));
     assert_close(&first(&out, 1), &alone);
+}
+
+#[test]
+fn rows_over_keys_in_parts_are_each_row_over_all_of_its_keys() {
+    // More products than one thread takes.
+    let (q, k, v) = (random(&[70, 4, 32]), random(&[90, 2, 32]), random(&[90, 2, 32]));
+    let part = |x: &Tensor, start, n| x.narrow(0, start, n).unwrap();
+    let parts = |cuts: &[(usize, usize)]| {
+        cuts.iter().map(|(start, n)| (part(&k, *start, *n), part(&v, *start, *n))).collect()
+    };
+    let rows = [
+        AttendedRow { n_queries: 1, parts: parts(&[(0, 40), (40, 7)]) },
+        AttendedRow { n_queries: 3, parts: parts(&[(0, 40), (60, 30)]) },
+        AttendedRow { n_queries: 66, parts: parts(&[(0, 90)]) },
+    ];
+    let out = cached_attention(&q, &rows).unwrap();
+    let mut start = 0;
+    for row in &rows {
+        let whole = |pick: fn(&(Tensor, Tensor)) -> &Tensor| {
+            Tensor::cat(&row.parts.iter().map(pick).collect::<Vec<_>>(), 0).unwrap()
+        };
+        let (k, v) = (whole(|part| &part.0), whole(|part| &part.1));
+        let q = part(&q, start, row.n_queries);
+        let alone = attention::composed::attend(&q, &k, &v).unwrap().0;
+        assert_close(&part(&out, start, row.n_queries), &alone);
+        start += row.n_queries;
+    }
+    let narrow = |part: &(Tensor, Tensor)| (bf16(&part.0), bf16(&part.1));
+    let narrow = rows.each_ref().map(|row| AttendedRow {
+        n_queries: row.n_queries,
+        parts: row.parts.iter().map(narrow).collect(),
+    });
+    assert_close_in_bf16(&out, &cached_attention(&bf16(&q), &narrow).unwrap());
+    assert!(cached_attention(&part(&q, 0, 69), &rows).is_err());
 }
 
 fn log_softmax(hidden: &Tensor, weight: &Tensor, temperature: f64) -> Tensor {
