@@ -46,7 +46,7 @@ pub fn conclude(plan: &Plan, written: Option<&str>, max_variants: usize) -> Verd
         }
     }
     if reading.is_none() && plan.wants_model() {
-        reading = by_reference(plan).or(doubtful);
+        reading = by_reference(plan).or(doubtful).or_else(|| by_topic(plan));
     }
     let by_rules = accept(conversation, &plan.by_rules(), &plan.edits).ok();
     let reading = reading.or(by_rules).unwrap_or_else(|| Reading {
@@ -98,6 +98,17 @@ fn by_reference(plan: &Plan) -> Option<Reading> {
     let mut edits = plan.edits.clone();
     edits.retain(|edit| !found.iter().any(|other| other.span.overlaps(&edit.span)));
     edits.extend(found);
+    edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
+    let text = edits::apply(&plan.conversation.query, &edits);
+    accept(&plan.conversation, &text, &edits).ok()
+}
+
+/// The query as it is, with what the conversation is about set beside it, on top of the other
+/// rules.
+fn by_topic(plan: &Plan) -> Option<Reading> {
+    let topic = reference::beside(&plan.conversation, &plan.diagnosis)?;
+    let mut edits = plan.edits.clone();
+    edits.push(topic);
     edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     let text = edits::apply(&plan.conversation.query, &edits);
     accept(&plan.conversation, &text, &edits).ok()

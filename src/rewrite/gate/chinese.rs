@@ -67,6 +67,9 @@ fn ellipsis(text: &Text, pieces: &[Piece], has_history: bool) -> Option<(Span, f
     if is_what_about(text, pieces, &core, opening.is_some()) {
         return Some((place, 0.9));
     }
+    if has_history && lacks_subject(text, &core) {
+        return Some((place, 0.7));
+    }
     if core.is_empty() || core.iter().any(Piece::is_topic) || is_owned(text, &core) {
         return None;
     }
@@ -83,6 +86,18 @@ fn ellipsis(text: &Text, pieces: &[Piece], has_history: bool) -> Option<(Span, f
     (has_history || asks || opening.is_some()).then_some((place, confidence))
 }
 
+/// 要带电脑吗, 多久到账, 比基础版贵多少, 不在同一个网络可以吗: a short question that opens with
+/// what is said of a subject has none.
+fn lacks_subject(text: &Text, core: &[Piece]) -> bool {
+    let (Some(first), Some(last)) = (core.first(), core.last()) else { return false };
+    let asks = core.iter().any(|piece| piece.class == Class::Question)
+        || asks_yes_or_no(text, core)
+        || text.mentions_any("可以吗 行吗 吗");
+    let opens = text.longest_of(first.start, SUBJECTLESS).is_some();
+    let named = core.iter().any(|piece| matches!(piece.class, Class::Name | Class::Quote));
+    opens && asks && !named && last.end - first.start <= LONGEST_SUBJECTLESS
+}
+
 /// 上海呢, 那2023年呢, 你觉得呢: a new topic whose question is left out.
 fn is_what_about(text: &Text, pieces: &[Piece], core: &[Piece], has_opening: bool) -> bool {
     let Some(last) = core.last() else { return false };
@@ -95,7 +110,7 @@ fn is_what_about(text: &Text, pieces: &[Piece], core: &[Piece], has_opening: boo
         Class::Relation => !named,
         Class::Function => matches!(
             folded(text, piece).as_str(),
-            "的" | "你" | "我" | "你们" | "我们" | "其他" | "其它" | "和" | "与"
+            "之后" | "以后" | "之前" | "以前" | "的时候" | "的" | "你" | "我" | "你们" | "我们" | "其他" | "其它" | "和" | "与"
         ),
         _ => true,
     });
@@ -158,6 +173,11 @@ fn words(pieces: &[Piece]) -> impl Iterator<Item = &Piece> {
 fn folded(text: &Text, piece: &Piece) -> String {
     text.folded[piece.start..piece.end].iter().collect()
 }
+
+const SUBJECTLESS: &str = "
+    要 需要 需不需要 要不要 会 会不会 多久 几点 几号 几天 比 不在 不能 不用 没有 最近 有没有相关 有相关 最长 最多 最少 最快";
+/// In chars.
+const LONGEST_SUBJECTLESS: usize = 11;
 
 const NOMINAL_VERBS: &[&str] = &[
     "优化", "备份", "恢复", "迁移", "升级", "分析", "测试", "计算", "同步", "统计", "检查", "审批",

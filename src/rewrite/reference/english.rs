@@ -3,7 +3,7 @@
 use super::candidates::{Candidate, antecedents};
 use super::chinese::not_in_query;
 use super::pointer::{Wanted, wanted};
-use super::{clear_winner, edit, enumeration, first_mentions, open_issues, replace};
+use super::{clear_winner, edit, enumeration, first_mentions, open_issues, replace, topic};
 use crate::rewrite::conversation::{Conversation, Edit, Issue, IssueKind, Role, Source};
 use crate::rewrite::gate::Diagnosis;
 use crate::rewrite::language::english::{self, Word, is_one_of, words};
@@ -37,6 +37,9 @@ fn resolve_pointer(
         let source = Source::Message(turn);
         let kind = IssueKind::AmbiguousReference;
         return Some(edit(span, item.clone(), &item, source, kind, 0.85));
+    }
+    if let Some(edit) = topic::answered(conversation, issue) {
+        return Some(edit);
     }
     let is_pointer = POINTERS.contains(&pointer.as_str()) || matches!(wanted, Wanted::Named(_));
     if !is_pointer {

@@ -11,8 +11,10 @@ mod enumeration;
 mod pointer;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 pub use candidates::{Candidate, Sort, antecedents};
+pub use topic::beside;
 
 use super::conversation::{Conversation, Edit, Evidence, Issue, IssueKind, Source, Span};
 use super::gate::Diagnosis;
