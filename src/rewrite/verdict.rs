@@ -12,6 +12,13 @@ mod tests;
 
 /// Names from the conversation that a search query may take along.
 const MAX_TOPICS: usize = 3;
+/// The highest confidence that a rule gives an earlier name.
+const CERTAIN: f32 = 0.85;
+
+/// Pronouns that stand for something by themselves; what resolves them takes their place.
+const BARE_POINTERS: &[&str] = &[
+    "it", "they", "them", "he", "him", "she", "her", "that", "this", "there", "它", "他", "她",
+];
 
 /// An outcome, and why the model's text was refused, if it was.
 pub struct Verdict {
@@ -45,8 +52,13 @@ pub fn conclude(plan: &Plan, written: Option<&str>, max_variants: usize) -> Verd
             Err(violation) => refused = Some(violation),
         }
     }
-    if reading.is_none() && plan.wants_model() {
-        reading = by_reference(plan).or(doubtful).or_else(|| by_topic(plan));
+    if plan.wants_model() {
+        let by_reference = by_reference(plan);
+        reading = match by_reference {
+            Some((found, true)) => Some(found),
+            Some((found, false)) => reading.or(Some(found)),
+            None => reading.or_else(|| by_topic(plan)).or(doubtful),
+        };
     }
     let by_rules = accept(conversation, &plan.by_rules(), &plan.edits).ok();
     let reading = reading.or(by_rules).unwrap_or_else(|| Reading {
@@ -90,17 +102,21 @@ fn by_model(plan: &Plan, written: &str) -> Result<Option<Written>, Violation> {
 }
 
 /// The rules' own resolution of what points into the history, on top of the other rules.
-fn by_reference(plan: &Plan) -> Option<Reading> {
+/// With it, whether it is certain enough to go before the model: a list that was spelt out, or
+/// the only thing that fits.
+fn by_reference(plan: &Plan) -> Option<(Reading, bool)> {
     let found = reference::resolve(&plan.conversation, &plan.diagnosis);
     if found.is_empty() {
         return None;
     }
+    let is_certain = found.iter().all(|edit| edit.confidence >= CERTAIN);
     let mut edits = plan.edits.clone();
     edits.retain(|edit| !found.iter().any(|other| other.span.overlaps(&edit.span)));
     edits.extend(found);
     edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     let text = edits::apply(&plan.conversation.query, &edits);
-    accept(&plan.conversation, &text, &edits).ok()
+    let reading = accept(&plan.conversation, &text, &edits).ok()?;
+    Some((reading, is_certain))
 }
 
 /// The query as it is, with what the conversation is about set beside it, on top of the other
@@ -167,7 +183,8 @@ fn is_from(addition: &Addition, wanted: impl Fn(&Source) -> bool) -> bool {
     addition.evidence.as_ref().is_some_and(|evidence| wanted(&evidence.source))
 }
 
-/// Whether the words that point are all still there, with nothing new right beside them.
+/// Whether the words that point are all still there, with nothing new right beside them; a bare
+/// pronoun that stays has not been resolved, whatever stands beside it.
 fn still_points(plan: &Plan, reading: &Reading) -> bool {
     let mut pointing = plan
         .diagnosis
@@ -179,6 +196,18 @@ fn still_points(plan: &Plan, reading: &Reading) -> bool {
         return false;
     }
     let mut issues: Vec<Issue> = pointing.cloned().collect();
+    let count = |text: &str, wanted: &str| {
+        let units = text::significant_units(text).into_iter();
+        units.filter(|unit| unit.text.to_lowercase() == wanted).count()
+    };
+    let stays = |issue: &Issue| {
+        let pointer = issue.span.text.to_lowercase();
+        let asked = count(&plan.conversation.query, &pointer);
+        BARE_POINTERS.contains(&pointer.as_str()) && count(&reading.standalone, &pointer) >= asked
+    };
+    if issues.iter().all(stays) {
+        return true;
+    }
     evidence::issues_resolved(
         &mut issues,
         &reading.additions,
