@@ -95,7 +95,23 @@ fn lacks_subject(text: &Text, core: &[Piece]) -> bool {
         || text.mentions_any("可以吗 行吗 吗");
     let opens = text.longest_of(first.start, SUBJECTLESS).is_some();
     let named = core.iter().any(|piece| matches!(piece.class, Class::Name | Class::Quote));
-    opens && asks && !named && last.end - first.start <= LONGEST_SUBJECTLESS
+    let is_short = last.end - first.start <= LONGEST_SUBJECTLESS;
+    let acts = || opens_with_action(text, core);
+    asks && !named && is_short && (opens || acts())
+}
+
+/// 几点关门, 可以分期吗, 有优惠吗: an unknown word right behind such an opening is what is done, and
+/// with no other it has no subject.
+fn opens_with_action(text: &Text, core: &[Piece]) -> bool {
+    let opening = core[0];
+    let word = folded(text, &opening);
+    if !ACTION_OPENINGS.split_whitespace().any(|known| known == word) {
+        return false;
+    }
+    let mut topics = core.iter().filter(|piece| piece.is_topic());
+    let Some(action) = topics.next() else { return false };
+    let beside = action.start == opening.end && action.end - action.start <= 3;
+    beside && topics.all(|piece| piece.end - piece.start <= 1)
 }
 
 /// 上海呢, 那2023年呢, 你觉得呢: a new topic whose question is left out.
@@ -176,6 +192,8 @@ fn folded(text: &Text, piece: &Piece) -> String {
 
 const SUBJECTLESS: &str = "
     要 需要 需不需要 要不要 会 会不会 多久 几点 几号 几天 比 不在 不能 不用 没有 最近 有没有相关 有相关 最长 最多 最少 最快";
+const ACTION_OPENINGS: &str = "
+    可以 可不可以 能 能不能 能否 有 有没有 还要 还能 还可以 谁 几 几个 几次 几天 几点 几号 多少 多长 多久 多快 多大 什么时候 何时 哪天 在哪 在哪里 去哪 需要 要 会 免费 必须 一定要 只能";
 /// In chars.
 const LONGEST_SUBJECTLESS: usize = 11;
 

@@ -75,7 +75,7 @@ fn ellipsis(text: &Text, words: &[Word], has_history: bool) -> Option<(Span, f32
     {
         return Some((text.span(words[1].end, words[1].end), 0.75));
     }
-    if has_history && (lacks_object(text, words) || is_fragment(words)) {
+    if has_history && (lacks_object(text, words) || is_fragment(words) || lacks_owner(words)) {
         let last_end = words.last()?.end;
         return Some((text.span(last_end, last_end), 0.7));
     }
@@ -122,6 +122,22 @@ fn lacks_object(text: &Text, words: &[Word]) -> bool {
     }
 }
 
+/// `What's the deadline?`, `Is there a discount?`, `Who approves?`: one word of matter, which
+/// belongs to something that is not named.
+fn lacks_owner(words: &[Word]) -> bool {
+    let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+    let matter: Vec<usize> =
+        (0..words.len()).filter(|&at| !english::is_function(lower(at))).collect();
+    let [at] = matter[..] else { return false };
+    let plain = !is_named(&words[at]) && !words[at].is_quoted && at + 1 == words.len();
+    let definite = at >= 2 && lower(at - 1) == "the" && is_question_word(lower(0));
+    let exists = is_one_of(lower(0), "is are")
+        && lower(1) == "there"
+        && (at == 2 || at == 3 && is_one_of(lower(2), "a an any"));
+    let acts = at == 1 && is_one_of(lower(0), "who when where how why");
+    plain && words.len() <= LONGEST_FRAGMENT && (definite || exists || acts)
+}
+
 /// `any documents?`, `Even overnight?`, `How much per hour?`: a few words without a verb, which
 /// open with one that adds to what was said.
 fn is_fragment(words: &[Word]) -> bool {
@@ -130,7 +146,9 @@ fn is_fragment(words: &[Word]) -> bool {
         && words.get(1).is_some_and(|word| {
             is_one_of(&word.lower, "much many long often far big late early")
         });
-    let adds = opens("any even only roughly approximately also maximum minimum");
+    let adds = (words.len() < LONGEST_FRAGMENT
+        && opens("with without for in on at by since until during after before from not"))
+        || opens("any even only roughly approximately also maximum minimum");
     let has_verb = words.iter().any(|word| AUXILIARIES.contains(&word.lower.as_str()));
     let named = words.iter().any(|word| is_named(word) || word.is_quoted);
     (measures || adds) && !has_verb && !named && words.len() <= LONGEST_FRAGMENT
