@@ -16,9 +16,8 @@ const MAX_TOPICS: usize = 3;
 const CERTAIN: f32 = 0.85;
 
 /// Pronouns that stand for something by themselves; what resolves them takes their place.
-const BARE_POINTERS: &[&str] = &[
-    "it", "they", "them", "he", "him", "she", "her", "that", "this", "there", "它", "他", "她",
-];
+const BARE_POINTERS: &[&str] =
+    &["it", "they", "them", "he", "him", "she", "her", "that", "this", "there", "它", "他", "她"];
 
 /// An outcome, and why the model's text was refused, if it was.
 pub struct Verdict {

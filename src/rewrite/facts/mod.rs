@@ -131,9 +131,10 @@ fn has_second_sentence(value: &str) -> bool {
     if value.contains(['。', '！', '？', '；', '!', '?', ';', '<', '>', '{', '}']) {
         return true;
     }
-    value.split(". ").skip(1).any(|rest| {
-        rest.split_whitespace().filter(|word| word.chars().count() >= 3).count() > 1
-    })
+    value
+        .split(". ")
+        .skip(1)
+        .any(|rest| rest.split_whitespace().filter(|word| word.chars().count() >= 3).count() > 1)
 }
 
 /// In chars.

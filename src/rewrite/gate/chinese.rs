@@ -126,7 +126,20 @@ fn is_what_about(text: &Text, pieces: &[Piece], core: &[Piece], has_opening: boo
         Class::Relation => !named,
         Class::Function => matches!(
             folded(text, piece).as_str(),
-            "之后" | "以后" | "之前" | "以前" | "的时候" | "的" | "你" | "我" | "你们" | "我们" | "其他" | "其它" | "和" | "与"
+            "之后"
+                | "以后"
+                | "之前"
+                | "以前"
+                | "的时候"
+                | "的"
+                | "你"
+                | "我"
+                | "你们"
+                | "我们"
+                | "其他"
+                | "其它"
+                | "和"
+                | "与"
         ),
         _ => true,
     });

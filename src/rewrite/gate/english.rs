@@ -24,7 +24,11 @@ pub(super) fn find(text: &Text, conversation: &Conversation, has_history: bool) 
         return finding;
     }
     finding.vague.extend(data_request::newest(text, Language::English));
-    if finding.pointers.is_empty() && !finding.vague.is_empty() && has_history && is_fragment(&words) {
+    if finding.pointers.is_empty()
+        && !finding.vague.is_empty()
+        && has_history
+        && is_fragment(&words)
+    {
         let end = words.last().map_or(0, |word| word.end);
         finding.ellipsis = Some((text.span(end, end), 0.7));
     }
@@ -113,10 +117,7 @@ fn lacks_object(text: &Text, words: &[Word]) -> bool {
     match rest[..] {
         [action] => asked && is_action(action),
         [action, article, noun] => {
-            asked
-                && is_action(action)
-                && article.lower == "the"
-                && english::is_generic(&noun.lower)
+            asked && is_action(action) && article.lower == "the" && english::is_generic(&noun.lower)
         }
         _ => false,
     }
@@ -143,9 +144,9 @@ fn lacks_owner(words: &[Word]) -> bool {
 fn is_fragment(words: &[Word]) -> bool {
     let opens = |list: &str| words.first().is_some_and(|word| is_one_of(&word.lower, list));
     let measures = opens("how")
-        && words.get(1).is_some_and(|word| {
-            is_one_of(&word.lower, "much many long often far big late early")
-        });
+        && words
+            .get(1)
+            .is_some_and(|word| is_one_of(&word.lower, "much many long often far big late early"));
     let adds = (words.len() < LONGEST_FRAGMENT
         && opens("with without for in on at by since until during after before from not"))
         || opens("any even only roughly approximately also maximum minimum");

@@ -79,16 +79,20 @@ fn topic(conversation: &Conversation, language: Language, several: bool) -> Opti
 fn last_asked(conversation: &Conversation) -> Option<(usize, &Turn)> {
     let turns = conversation.turns.iter().enumerate().rev();
     let asked = turns.filter(|(_, turn)| turn.role == Role::User).take(TURN_COUNT);
-    asked.into_iter().find(|(_, turn)| {
+    asked.into_iter().find(|(index, turn)| {
+        if !stands_alone(conversation, *index) {
+            return false;
+        }
         let short = turn.text.chars().count() <= LONGEST_TURN_CHARS;
-        short && stands_alone(&turn.text)
+        short && subject(&turn.text, language::of(&turn.text)).is_some()
     })
 }
 
-fn stands_alone(text: &str) -> bool {
+/// Whether a turn is complete after the turns before it.
+fn stands_alone(conversation: &Conversation, turn: usize) -> bool {
     let alone = Conversation {
-        query: text.to_owned(),
-        turns: Vec::new(),
+        query: conversation.turns[turn].text.clone(),
+        turns: conversation.turns[..turn].to_vec(),
         now: None,
         locale: None,
         facts: Default::default(),
@@ -97,7 +101,6 @@ fn stands_alone(text: &str) -> bool {
     };
     let issues = gate::diagnose(&alone).issues;
     issues.iter().all(|issue| issue.kind == IssueKind::Vague)
-        && subject(text, language::of(text)).is_some()
 }
 
 fn subject(text: &str, language: Language) -> Option<String> {
@@ -130,7 +133,8 @@ fn asks_for_thing(question: &str, language: Language) -> bool {
 }
 
 fn asks_for_several(diagnosis: &Diagnosis) -> bool {
-    let plural = ["them", "they", "their", "these", "those", "它们", "他们", "她们", "这些", "那些"];
+    let plural =
+        ["them", "they", "their", "these", "those", "它们", "他们", "她们", "这些", "那些"];
     diagnosis
         .issues
         .iter()

@@ -15,7 +15,8 @@ pub(super) fn subject(text: &str) -> Option<String> {
     while let Some(opening) = text.longest_of(start, OPENINGS) {
         start += opening.chars().count();
     }
-    let question = pieces.iter().find(|piece| piece.class == Class::Question && piece.start > start);
+    let question =
+        pieces.iter().find(|piece| piece.class == Class::Question && piece.start > start);
     let mut end = question.map_or(text.chars.len(), |piece| piece.start);
     while end > start {
         let Some(ending) = ENDINGS.split_whitespace().find(|ending| {
@@ -26,9 +27,8 @@ pub(super) fn subject(text: &str) -> Option<String> {
         };
         end -= ending.chars().count();
     }
-    let names = pieces.iter().any(|piece| {
-        piece.is_topic() && piece.start < end && piece.end > start
-    });
+    let names =
+        pieces.iter().any(|piece| piece.is_topic() && piece.start < end && piece.end > start);
     let length = end - start;
     (names && (2..=LONGEST_CHARS).contains(&length))
         .then(|| text.slice(start, end).trim().to_owned())

@@ -10,11 +10,13 @@ pub(super) fn subject(text: &str) -> Option<String> {
     let words = first_clause(words(&text));
     let start = start_of(&words)?;
     let said = &words[start..];
-    let names = said.iter().any(|word| {
-        word.is_topic() || (word.is_name && !english::is_function(&word.lower))
-    });
+    let is_named = said
+        .iter()
+        .any(|word| word.is_topic() || (word.is_name && !english::is_function(&word.lower)));
+    let n_content = said.iter().filter(|word| !english::is_function(&word.lower)).count();
     let (first, last) = (said.first()?, said.last()?);
-    (names && said.len() <= LONGEST_WORDS).then(|| text.slice(first.start, last.end))
+    (is_named && n_content >= 2 && said.len() <= LONGEST_WORDS)
+        .then(|| text.slice(first.start, last.end))
 }
 
 /// `A cast-iron plant; it does well …` -> `A cast-iron plant`.
