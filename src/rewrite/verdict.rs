@@ -4,7 +4,9 @@
 use super::check::{self, Violation};
 use super::conversation::{Action, Conversation, Edit, Evidence, Issue, IssueKind, Source, Span};
 use super::evidence::{self, Addition};
+use super::language::Language;
 use super::plan::Plan;
+use super::text::UnitKind;
 use super::{Outcome, edits, glossary, reference, search, text};
 
 #[cfg(test)]
@@ -56,6 +58,8 @@ pub fn conclude(plan: &Plan, written: Option<&str>, max_variants: usize) -> Verd
         reading = match by_reference {
             Some((found, true)) => Some(found),
             Some((found, false)) => reading.or(Some(found)),
+            // Of `why?` alone a model has nothing to hold on to.
+            None if n_words(&conversation.query) == 1 => by_topic(plan).or(reading).or(doubtful),
             None => reading.or_else(|| by_topic(plan)).or(doubtful),
         };
     }
@@ -93,7 +97,8 @@ fn by_model(plan: &Plan, written: &str) -> Result<Option<Written>, Violation> {
         |addition: &Addition| is_from(addition, |source| matches!(source, Source::Message(_)));
     let resolves = reading.additions.iter().any(from_history) && !still_points(plan, &reading);
     let about_the_query = keeps_enough(plan, &reading.standalone);
-    if !resolves || !about_the_query || is_patchwork(conversation, &reading) {
+    let is_scrap = is_patchwork(conversation, &reading) || has_foreign_glue(plan, &reading);
+    if !resolves || !about_the_query || is_scrap {
         return Ok(None);
     }
     let is_clean = text.trim() == merged.trim();
@@ -143,6 +148,38 @@ fn is_patchwork(conversation: &Conversation, reading: &Reading) -> bool {
         between.into_iter().all(char::is_whitespace)
     });
     stitched || says_twice(&conversation.query, &reading.standalone)
+}
+
+/// English words of a question in English, and Chinese characters of one in Chinese, in units.
+fn n_words(query: &str) -> usize {
+    text::significant_units(query).len()
+}
+
+/// Whether a small word of the other language stands in the text that nothing in the conversation
+/// says (要带电脑吗 By…): glue needs no evidence, but only in the language of the query.
+fn has_foreign_glue(plan: &Plan, reading: &Reading) -> bool {
+    let foreign = match plan.diagnosis.language {
+        Language::Chinese => UnitKind::Word,
+        Language::English => UnitKind::Han,
+        Language::Other => return false,
+    };
+    let conversation = &plan.conversation;
+    let turns = conversation.turns.iter().map(|turn| turn.text.as_str());
+    let facts = conversation.facts.values().map(String::as_str);
+    let said: Vec<String> = turns
+        .chain(facts)
+        .chain([conversation.query.as_str()])
+        .flat_map(text::significant_units)
+        .map(|unit| unit.key)
+        .collect();
+    let replaced =
+        |unit: &text::Unit| reading.edits.iter().any(|edit| edit.replacement.contains(&unit.text));
+    text::significant_units(&reading.standalone).iter().any(|unit| {
+        unit.kind == foreign
+            && text::is_function_unit(unit)
+            && !said.contains(&unit.key)
+            && !replaced(unit)
+    })
 }
 
 /// Whether a content word of the query is left, where it has at least two: a text made wholly of

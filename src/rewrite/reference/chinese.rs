@@ -147,7 +147,8 @@ fn continue_question(
     };
     let head = question.slice(first_word(&question, &pieces), start);
     let tail = question.slice(end, words_end(&question));
-    if tail.chars().count() < 2 {
+    // 填错了能改吗 goes on from its verb, which the new words are not.
+    if tail.chars().count() < 2 || tail.starts_with(['了', '过', '着']) {
         return None;
     }
     let kind = IssueKind::MissingInformation;

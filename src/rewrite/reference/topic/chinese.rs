@@ -5,10 +5,13 @@ use crate::rewrite::language::chinese::{Class, pieces};
 
 /// 少儿编程班几岁可以报名 -> 少儿编程班; 我司要做等保三级测评 as it is.
 pub(super) fn subject(text: &str) -> Option<String> {
-    let clause = text
-        .split(CLAUSE_ENDS)
-        .map(str::trim)
-        .find(|clause| clause.chars().count() >= SHORTEST_CLAUSE_CHARS)?;
+    let long_enough = |part: &&str| part.chars().count() >= SHORTEST_CLAUSE_CHARS;
+    let sentence = text.split(SENTENCE_ENDS).map(str::trim).find(long_enough)?;
+    let is_short = sentence.chars().count() <= LONGEST_CHARS;
+    let clause = match is_short {
+        true => sentence,
+        false => sentence.split(CLAUSE_ENDS).map(str::trim).find(long_enough)?,
+    };
     let text = Text::new(clause);
     let pieces = pieces(&text);
     let mut start = 0;
@@ -51,6 +54,7 @@ pub(super) fn asks_for_thing(question: &str) -> bool {
     starts.into_iter().any(|position| text.longest_of(position, ASKS_FOR_THING).is_some())
 }
 
+const SENTENCE_ENDS: [char; 7] = ['。', '？', '！', '；', '?', '!', '\n'];
 const CLAUSE_ENDS: [char; 9] = ['，', '。', '？', '！', '；', ',', '?', '!', '\n'];
 /// A question that asks for a thing says so here; later on it asks something of its subject.
 const OPENING_CHARS: usize = 4;
@@ -61,7 +65,8 @@ const LONGEST_ANSWER_CHARS: usize = 14;
 
 const OPENINGS: &str = "请问 那么 那 你好 您好 麻烦问下 我想知道 我想问 想问 想了解 我想了解 帮我 有没有 听说 什么是 为什么 怎么 如何 怎样 能不能 可以";
 
-const ENDINGS: &str = "吗 呢 了 吧 啊 呀 的 在 是 定 要 能 会 可以 有 都 能不能 是不是 会不会 需要 应该 要不要 ： : 、";
+const ENDINGS: &str =
+    "吗 呢 了 吧 啊 呀 的 在 是 定 要 可以 都 能不能 是不是 会不会 需要 应该 要不要 ： : 、";
 
 const ANSWERS: &str = "推荐 可以选 可以用 建议 有 是 叫 在";
 

@@ -51,11 +51,17 @@ pub(super) fn asks_for_thing(question: &str) -> bool {
         || words.iter().any(|word| word.lower == "recommend")
 }
 
-/// The first sentence or clause that has some words to it.
+/// The first sentence, or the first clause of a long one, that has some words to it.
 fn first_clause(words: Vec<Word>) -> Vec<Word> {
-    let breaks = |word: &Word| word.follows_comma || word.opens_sentence;
-    let end = words.iter().enumerate().position(|(at, word)| at >= SHORTEST_CLAUSE && breaks(word));
-    words[..end.unwrap_or(words.len())].to_vec()
+    let end_at = |breaks: &dyn Fn(&Word) -> bool| {
+        let mut places = words.iter().enumerate();
+        places.position(|(at, word)| at >= SHORTEST_CLAUSE && breaks(word)).unwrap_or(words.len())
+    };
+    let mut end = end_at(&|word| word.opens_sentence);
+    if end > LONGEST_WORDS {
+        end = end_at(&|word| word.opens_sentence || word.follows_comma);
+    }
+    words[..end].to_vec()
 }
 
 /// Where what is said begins, behind `Can I`, `Which formats does`, `I'd like to`.
