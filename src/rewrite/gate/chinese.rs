@@ -92,7 +92,8 @@ fn lacks_subject(text: &Text, core: &[Piece]) -> bool {
     let (Some(first), Some(last)) = (core.first(), core.last()) else { return false };
     let asks = core.iter().any(|piece| piece.class == Class::Question)
         || asks_yes_or_no(text, core)
-        || text.mentions_any("可以吗 行吗 吗");
+        // 几点 and 几号 are read as times.
+        || text.mentions_any("可以吗 行吗 吗 几点 几号");
     let opens = text.longest_of(first.start, SUBJECTLESS).is_some();
     let named = core.iter().any(|piece| matches!(piece.class, Class::Name | Class::Quote));
     let is_short = last.end - first.start <= LONGEST_SUBJECTLESS;
