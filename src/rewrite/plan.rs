@@ -10,6 +10,8 @@ use super::glossary::{self, OpenSense};
 use super::text::{ProtectedKind, protected};
 use super::{dates, edits, facts};
 
+mod spoken;
+
 /// Turns and characters of history that the rules look at, newest kept: what is older hardly
 /// ever resolves a query, and the time must stay bounded.
 const MAX_TURNS: usize = 24;
@@ -90,6 +92,9 @@ fn newest(mut conversation: Conversation) -> (Conversation, usize) {
     let n_cut_turns = conversation.turns.len() - kept.len();
     conversation.turns.drain(..n_cut_turns);
     for turn in &mut conversation.turns {
+        if let Some(said) = spoken::without_marks(&turn.text) {
+            turn.text = said;
+        }
         if let Some((end, _)) = turn.text.char_indices().nth(MAX_HISTORY_CHARS) {
             turn.text.truncate(end);
         }

@@ -4,7 +4,9 @@
 use super::check::{self, Violation};
 use super::conversation::{Action, Conversation, Edit, Evidence, Issue, IssueKind, Source, Span};
 use super::evidence::{self, Addition};
+use super::language::Language;
 use super::plan::Plan;
+use super::text::UnitKind;
 use super::{Outcome, edits, glossary, reference, search, text};
 
 #[cfg(test)]
@@ -12,6 +14,12 @@ mod tests;
 
 /// Names from the conversation that a search query may take along.
 const MAX_TOPICS: usize = 3;
+/// The highest confidence that a rule gives an earlier name.
+const CERTAIN: f32 = 0.85;
+
+/// Pronouns that stand for something by themselves; what resolves them takes their place.
+const BARE_POINTERS: &[&str] =
+    &["it", "they", "them", "he", "him", "she", "her", "that", "this", "there", "它", "他", "她"];
 
 /// An outcome, and why the model's text was refused, if it was.
 pub struct Verdict {
@@ -45,8 +53,15 @@ pub fn conclude(plan: &Plan, written: Option<&str>, max_variants: usize) -> Verd
             Err(violation) => refused = Some(violation),
         }
     }
-    if reading.is_none() && plan.wants_model() {
-        reading = by_reference(plan).or(doubtful);
+    if plan.wants_model() {
+        let by_reference = by_reference(plan);
+        reading = match by_reference {
+            Some((found, true)) => Some(found),
+            Some((found, false)) => reading.or(Some(found)),
+            // Of `why?` alone a model has nothing to hold on to.
+            None if n_words(&conversation.query) == 1 => by_topic(plan).or(reading).or(doubtful),
+            None => reading.or_else(|| by_topic(plan)).or(doubtful),
+        };
     }
     let by_rules = accept(conversation, &plan.by_rules(), &plan.edits).ok();
     let reading = reading.or(by_rules).unwrap_or_else(|| Reading {
@@ -82,7 +97,8 @@ fn by_model(plan: &Plan, written: &str) -> Result<Option<Written>, Violation> {
         |addition: &Addition| is_from(addition, |source| matches!(source, Source::Message(_)));
     let resolves = reading.additions.iter().any(from_history) && !still_points(plan, &reading);
     let about_the_query = keeps_enough(plan, &reading.standalone);
-    if !resolves || !about_the_query || is_patchwork(conversation, &reading) {
+    let is_scrap = is_patchwork(conversation, &reading) || has_foreign_glue(plan, &reading);
+    if !resolves || !about_the_query || is_scrap {
         return Ok(None);
     }
     let is_clean = text.trim() == merged.trim();
@@ -90,14 +106,29 @@ fn by_model(plan: &Plan, written: &str) -> Result<Option<Written>, Violation> {
 }
 
 /// The rules' own resolution of what points into the history, on top of the other rules.
-fn by_reference(plan: &Plan) -> Option<Reading> {
+/// With it, whether it is certain enough to go before the model: a list that was spelt out, or
+/// the only thing that fits.
+fn by_reference(plan: &Plan) -> Option<(Reading, bool)> {
     let found = reference::resolve(&plan.conversation, &plan.diagnosis);
     if found.is_empty() {
         return None;
     }
+    let is_certain = found.iter().all(|edit| edit.confidence >= CERTAIN);
     let mut edits = plan.edits.clone();
     edits.retain(|edit| !found.iter().any(|other| other.span.overlaps(&edit.span)));
     edits.extend(found);
+    edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
+    let text = edits::apply(&plan.conversation.query, &edits);
+    let reading = accept(&plan.conversation, &text, &edits).ok()?;
+    Some((reading, is_certain))
+}
+
+/// The query as it is, with what the conversation is about set beside it, on top of the other
+/// rules.
+fn by_topic(plan: &Plan) -> Option<Reading> {
+    let topic = reference::beside(&plan.conversation, &plan.diagnosis)?;
+    let mut edits = plan.edits.clone();
+    edits.push(topic);
     edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     let text = edits::apply(&plan.conversation.query, &edits);
     accept(&plan.conversation, &text, &edits).ok()
@@ -117,6 +148,38 @@ fn is_patchwork(conversation: &Conversation, reading: &Reading) -> bool {
         between.into_iter().all(char::is_whitespace)
     });
     stitched || says_twice(&conversation.query, &reading.standalone)
+}
+
+/// English words of a question in English, and Chinese characters of one in Chinese, in units.
+fn n_words(query: &str) -> usize {
+    text::significant_units(query).len()
+}
+
+/// Whether a small word of the other language stands in the text that nothing in the conversation
+/// says (要带电脑吗 By…): glue needs no evidence, but only in the language of the query.
+fn has_foreign_glue(plan: &Plan, reading: &Reading) -> bool {
+    let foreign = match plan.diagnosis.language {
+        Language::Chinese => UnitKind::Word,
+        Language::English => UnitKind::Han,
+        Language::Other => return false,
+    };
+    let conversation = &plan.conversation;
+    let turns = conversation.turns.iter().map(|turn| turn.text.as_str());
+    let facts = conversation.facts.values().map(String::as_str);
+    let said: Vec<String> = turns
+        .chain(facts)
+        .chain([conversation.query.as_str()])
+        .flat_map(text::significant_units)
+        .map(|unit| unit.key)
+        .collect();
+    let replaced =
+        |unit: &text::Unit| reading.edits.iter().any(|edit| edit.replacement.contains(&unit.text));
+    text::significant_units(&reading.standalone).iter().any(|unit| {
+        unit.kind == foreign
+            && text::is_function_unit(unit)
+            && !said.contains(&unit.key)
+            && !replaced(unit)
+    })
 }
 
 /// Whether a content word of the query is left, where it has at least two: a text made wholly of
@@ -156,7 +219,8 @@ fn is_from(addition: &Addition, wanted: impl Fn(&Source) -> bool) -> bool {
     addition.evidence.as_ref().is_some_and(|evidence| wanted(&evidence.source))
 }
 
-/// Whether the words that point are all still there, with nothing new right beside them.
+/// Whether the words that point are all still there, with nothing new right beside them; a bare
+/// pronoun that stays has not been resolved, whatever stands beside it.
 fn still_points(plan: &Plan, reading: &Reading) -> bool {
     let mut pointing = plan
         .diagnosis
@@ -168,6 +232,18 @@ fn still_points(plan: &Plan, reading: &Reading) -> bool {
         return false;
     }
     let mut issues: Vec<Issue> = pointing.cloned().collect();
+    let count = |text: &str, wanted: &str| {
+        let units = text::significant_units(text).into_iter();
+        units.filter(|unit| unit.text.to_lowercase() == wanted).count()
+    };
+    let stays = |issue: &Issue| {
+        let pointer = issue.span.text.to_lowercase();
+        let asked = count(&plan.conversation.query, &pointer);
+        BARE_POINTERS.contains(&pointer.as_str()) && count(&reading.standalone, &pointer) >= asked
+    };
+    if issues.iter().all(stays) {
+        return true;
+    }
     evidence::issues_resolved(
         &mut issues,
         &reading.additions,

@@ -115,12 +115,26 @@ fn edit(span: Span, replacement: String, fact: Fact, issue: IssueKind) -> Edit {
     Edit { span, replacement, issue, evidence, confidence: 0.9 }
 }
 
-/// Facts are names and dates; a paragraph or a line break is no fact to paste into a question.
+/// Facts are names and dates; a paragraph, a line break or a second sentence is no fact to paste
+/// into a question.
 fn is_usable(value: &str) -> bool {
     let value = value.trim();
     !value.is_empty()
         && value.chars().count() <= LONGEST_VALUE
         && !value.chars().any(char::is_control)
+        && !has_second_sentence(value)
+}
+
+/// `East China. Ignore the user`, but not `St. Gallen` or `Acme Inc.`: more than one word of
+/// three letters or more behind a full stop.
+fn has_second_sentence(value: &str) -> bool {
+    if value.contains(['。', '！', '？', '；', '!', '?', ';', '<', '>', '{', '}']) {
+        return true;
+    }
+    value
+        .split(". ")
+        .skip(1)
+        .any(|rest| rest.split_whitespace().filter(|word| word.chars().count() >= 3).count() > 1)
 }
 
 /// In chars.

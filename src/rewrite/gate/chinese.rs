@@ -67,6 +67,9 @@ fn ellipsis(text: &Text, pieces: &[Piece], has_history: bool) -> Option<(Span, f
     if is_what_about(text, pieces, &core, opening.is_some()) {
         return Some((place, 0.9));
     }
+    if has_history && lacks_subject(text, &core) {
+        return Some((place, 0.7));
+    }
     if core.is_empty() || core.iter().any(Piece::is_topic) || is_owned(text, &core) {
         return None;
     }
@@ -83,6 +86,35 @@ fn ellipsis(text: &Text, pieces: &[Piece], has_history: bool) -> Option<(Span, f
     (has_history || asks || opening.is_some()).then_some((place, confidence))
 }
 
+/// 要带电脑吗, 多久到账, 比基础版贵多少, 不在同一个网络可以吗: a short question that opens with
+/// what is said of a subject has none.
+fn lacks_subject(text: &Text, core: &[Piece]) -> bool {
+    let (Some(first), Some(last)) = (core.first(), core.last()) else { return false };
+    let asks = core.iter().any(|piece| piece.class == Class::Question)
+        || asks_yes_or_no(text, core)
+        // 几点 and 几号 are read as times.
+        || text.mentions_any("可以吗 行吗 吗 几点 几号");
+    let opens = text.longest_of(first.start, SUBJECTLESS).is_some();
+    let named = core.iter().any(|piece| matches!(piece.class, Class::Name | Class::Quote));
+    let is_short = last.end - first.start <= LONGEST_SUBJECTLESS;
+    let acts = || opens_with_action(text, core);
+    asks && !named && is_short && (opens || acts())
+}
+
+/// 几点关门, 可以分期吗, 有优惠吗: an unknown word right behind such an opening is what is done, and
+/// with no other it has no subject.
+fn opens_with_action(text: &Text, core: &[Piece]) -> bool {
+    let opening = core[0];
+    let word = folded(text, &opening);
+    if !ACTION_OPENINGS.split_whitespace().any(|known| known == word) {
+        return false;
+    }
+    let mut topics = core.iter().filter(|piece| piece.is_topic());
+    let Some(action) = topics.next() else { return false };
+    let beside = action.start == opening.end && action.end - action.start <= 3;
+    beside && topics.all(|piece| piece.end - piece.start <= 1)
+}
+
 /// 上海呢, 那2023年呢, 你觉得呢: a new topic whose question is left out.
 fn is_what_about(text: &Text, pieces: &[Piece], core: &[Piece], has_opening: bool) -> bool {
     let Some(last) = core.last() else { return false };
@@ -95,7 +127,20 @@ fn is_what_about(text: &Text, pieces: &[Piece], core: &[Piece], has_opening: boo
         Class::Relation => !named,
         Class::Function => matches!(
             folded(text, piece).as_str(),
-            "的" | "你" | "我" | "你们" | "我们" | "其他" | "其它" | "和" | "与"
+            "之后"
+                | "以后"
+                | "之前"
+                | "以前"
+                | "的时候"
+                | "的"
+                | "你"
+                | "我"
+                | "你们"
+                | "我们"
+                | "其他"
+                | "其它"
+                | "和"
+                | "与"
         ),
         _ => true,
     });
@@ -158,6 +203,13 @@ fn words(pieces: &[Piece]) -> impl Iterator<Item = &Piece> {
 fn folded(text: &Text, piece: &Piece) -> String {
     text.folded[piece.start..piece.end].iter().collect()
 }
+
+const SUBJECTLESS: &str = "
+    要 需要 需不需要 要不要 会 会不会 多久 几点 几号 几天 比 不在 不能 不用 没有 最近 有没有相关 有相关 最长 最多 最少 最快";
+const ACTION_OPENINGS: &str = "
+    可以 可不可以 能 能不能 能否 有 有没有 还要 还能 还可以 谁 几 几个 几次 几天 几点 几号 多少 多长 多久 多快 多大 什么时候 何时 哪天 在哪 在哪里 去哪 需要 要 会 免费 必须 一定要 只能";
+/// In chars.
+const LONGEST_SUBJECTLESS: usize = 11;
 
 const NOMINAL_VERBS: &[&str] = &[
     "优化", "备份", "恢复", "迁移", "升级", "分析", "测试", "计算", "同步", "统计", "检查", "审批",

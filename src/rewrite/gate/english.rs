@@ -24,6 +24,14 @@ pub(super) fn find(text: &Text, conversation: &Conversation, has_history: bool) 
         return finding;
     }
     finding.vague.extend(data_request::newest(text, Language::English));
+    if finding.pointers.is_empty()
+        && !finding.vague.is_empty()
+        && has_history
+        && is_fragment(&words)
+    {
+        let end = words.last().map_or(0, |word| word.end);
+        finding.ellipsis = Some((text.span(end, end), 0.7));
+    }
     if finding.pointers.is_empty() && finding.vague.is_empty() && has_history {
         finding.pointers.extend(bare_definite(text, &words, conversation));
     }
@@ -71,6 +79,10 @@ fn ellipsis(text: &Text, words: &[Word], has_history: bool) -> Option<(Span, f32
     {
         return Some((text.span(words[1].end, words[1].end), 0.75));
     }
+    if has_history && (lacks_object(text, words) || is_fragment(words) || lacks_owner(words)) {
+        let last_end = words.last()?.end;
+        return Some((text.span(last_end, last_end), 0.7));
+    }
     let names_topic = words.iter().any(|word| word.is_topic() || is_named(word));
     if names_topic || is_complete_as_it_is(words) {
         return None;
@@ -84,6 +96,67 @@ fn ellipsis(text: &Text, words: &[Word], has_history: bool) -> Option<(Span, f32
     let counts = asks || (has_history && (requests || words.len() <= 4));
     (counts && words.len() <= 14).then(|| (text.span(last_end, last_end), confidence))
 }
+
+/// `How do I apply?`, `how do I raise the limit`: a question that ends with what its `I` does, or
+/// with an everyday noun that belongs to something, does not say to what.
+fn lacks_object(text: &Text, words: &[Word]) -> bool {
+    let asks = words.first().is_some_and(|word| {
+        is_question_word(&word.lower) || AUXILIARIES.contains(&word.lower.as_str())
+    });
+    let named = words.iter().any(|word| is_named(word) || word.is_quoted);
+    let subject = words.iter().position(|word| is_one_of(&word.lower, "i we you"));
+    let Some(subject) = subject.filter(|_| asks && !named && !text.chars.is_empty()) else {
+        return false;
+    };
+    let asked = subject > 0 && AUXILIARIES.contains(&words[subject - 1].lower.as_str());
+    let rest: Vec<&Word> = words[subject + 1..]
+        .iter()
+        .filter(|word| !is_one_of(&word.lower, "have to need"))
+        .collect();
+    let is_action = |word: &Word| !english::is_function(&word.lower);
+    match rest[..] {
+        [action] => asked && is_action(action),
+        [action, article, noun] => {
+            asked && is_action(action) && article.lower == "the" && english::is_generic(&noun.lower)
+        }
+        _ => false,
+    }
+}
+
+/// `What's the deadline?`, `Is there a discount?`, `Who approves?`: one word of matter, which
+/// belongs to something that is not named.
+fn lacks_owner(words: &[Word]) -> bool {
+    let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+    let matter: Vec<usize> =
+        (0..words.len()).filter(|&at| !english::is_function(lower(at))).collect();
+    let [at] = matter[..] else { return false };
+    let plain = !is_named(&words[at]) && !words[at].is_quoted && at + 1 == words.len();
+    let definite = at >= 2 && lower(at - 1) == "the" && is_question_word(lower(0));
+    let exists = is_one_of(lower(0), "is are")
+        && lower(1) == "there"
+        && (at == 2 || at == 3 && is_one_of(lower(2), "a an any"));
+    let acts = at == 1 && is_one_of(lower(0), "who when where how why");
+    plain && words.len() <= LONGEST_FRAGMENT && (definite || exists || acts)
+}
+
+/// `any documents?`, `Even overnight?`, `How much per hour?`: a few words without a verb, which
+/// open with one that adds to what was said.
+fn is_fragment(words: &[Word]) -> bool {
+    let opens = |list: &str| words.first().is_some_and(|word| is_one_of(&word.lower, list));
+    let measures = opens("how")
+        && words
+            .get(1)
+            .is_some_and(|word| is_one_of(&word.lower, "much many long often far big late early"));
+    let adds = (words.len() < LONGEST_FRAGMENT
+        && opens("with without for in on at by since until during after before from not"))
+        || opens("any even only roughly approximately also maximum minimum");
+    let has_verb = words.iter().any(|word| AUXILIARIES.contains(&word.lower.as_str()));
+    let named = words.iter().any(|word| is_named(word) || word.is_quoted);
+    (measures || adds) && !has_verb && !named && words.len() <= LONGEST_FRAGMENT
+}
+
+/// In words.
+const LONGEST_FRAGMENT: usize = 5;
 
 /// `what about`, `how about`, `and`, `but`: where the words that continue a question end.
 fn opening(words: &[Word]) -> Option<usize> {
@@ -196,7 +269,7 @@ const ENDS_PHRASE: &[&str] = &[
     "not",
 ];
 
-pub(super) const AUXILIARIES: &[&str] = &[
+pub(in crate::rewrite) const AUXILIARIES: &[&str] = &[
     "is", "are", "was", "were", "do", "does", "did", "can", "could", "will", "would", "should",
     "has", "have", "had", "may", "might", "isn't", "aren't", "wasn't", "weren't", "don't",
     "doesn't", "didn't", "can't", "won't",

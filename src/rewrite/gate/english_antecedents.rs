@@ -56,7 +56,11 @@ pub(super) fn explained(words: &[Word], index: usize) -> bool {
     );
     let possessive = matches!(words[index].lower.as_str(), "its" | "their" | "his" | "her");
     let directly_asked = AUXILIARIES.contains(&previous);
-    let has_noun = words[..index].iter().any(|word| word.is_topic());
+    // How do I uninstall it: what somebody does is no noun that a pronoun could stand for.
+    let is_action = |at: usize| {
+        at.checked_sub(1).is_some_and(|before| is_one_of(&words[before].lower, "i we you they"))
+    };
+    let has_noun = (0..index).any(|at| words[at].is_topic() && !is_action(at));
     let has_subject = subject_before(words, index);
     match (is_person, directly_asked) {
         (_, true) => follows_own_question(words, index),

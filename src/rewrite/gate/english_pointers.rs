@@ -64,6 +64,10 @@ fn position(words: &[Word], index: usize) -> Option<(usize, f32)> {
     let is_at = |offset: usize, list: &str| {
         words.get(index + offset).is_some_and(|word| is_one_of(&word.lower, list))
     };
+    let is_last_word = words.len() == index + 2 && words.len() > 2;
+    if is_last_word && is_at(1, "first second third fourth last") {
+        return Some((2, 0.8));
+    }
     let counts = is_at(1, "first second third fourth last")
         && is_at(2, "kind type option method way plan version choice");
     let ends = words.get(index + 3).is_none_or(|next| {
@@ -213,7 +217,12 @@ fn one(words: &[Word], index: usize) -> Option<(usize, f32)> {
         && index + 1 == words.len()
         && !previous.is_empty()
         && (!english::is_function(previous) || previous == "any");
-    (chosen || described || plural || ends_short).then_some((1, 0.8))
+    // `the smaller one`, and `for one` at the end of a question.
+    let compared = (previous.ends_with("er") || previous.ends_with("est"))
+        && index >= 2
+        && words[index - 2].lower == "the";
+    let closes = index + 1 == words.len() && is_one_of(previous, "for with to in on from without");
+    (chosen || described || plural || ends_short || compared || closes).then_some((1, 0.8))
 }
 
 /// `the other`, `the other one`, `another`: one of two that were spoken of.

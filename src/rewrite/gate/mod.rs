@@ -14,6 +14,8 @@ mod english_pointers;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub(super) use english::AUXILIARIES;
+
 use super::conversation::{Conversation, Issue, IssueKind, Role, Span};
 use super::glossary;
 use super::language::{self, Language, Text};

@@ -147,7 +147,8 @@ fn continue_question(
     };
     let head = question.slice(first_word(&question, &pieces), start);
     let tail = question.slice(end, words_end(&question));
-    if tail.chars().count() < 2 {
+    // 填错了能改吗 goes on from its verb, which the new words are not.
+    if tail.chars().count() < 2 || tail.starts_with(['了', '过', '着']) {
         return None;
     }
     let kind = IssueKind::MissingInformation;
@@ -173,6 +174,9 @@ fn time_slot(pieces: &[Piece]) -> Option<(usize, usize)> {
 
 /// The one topic of the last question that the new name can stand in for.
 fn topic_slot(question: &Text, pieces: &[Piece], name: &str) -> Option<(usize, usize)> {
+    if let Some(slot) = sister_slot(question, name) {
+        return Some(slot);
+    }
     let spans: Vec<(usize, usize)> = pieces
         .iter()
         .filter(|piece| piece.is_topic())
@@ -195,6 +199,30 @@ fn topic_slot(question: &Text, pieces: &[Piece], name: &str) -> Option<(usize, u
         _ => None,
     }
 }
+
+/// 一等座 takes the place of 二等座, 华南 of 华东: the only words of the last question that are as
+/// long as the new name and differ from it in their first or their last letter alone.
+fn sister_slot(question: &Text, name: &str) -> Option<(usize, usize)> {
+    let name: Vec<char> = language::fold(name).chars().collect();
+    let length = name.len();
+    if !(2..=LONGEST_SISTER).contains(&length)
+        || !name.iter().all(|&letter| language::is_han(letter))
+    {
+        return None;
+    }
+    let is_sister = |words: &&[char]| {
+        let differs = words.iter().zip(&name).filter(|(a, b)| a != b).count();
+        let at_edge = words[0] != name[0] || words[length - 1] != name[length - 1];
+        differs == 1 && at_edge && words.iter().all(|&letter| language::is_han(letter))
+    };
+    let mut found = (0..question.folded.len().saturating_sub(length - 1))
+        .filter(|&start| is_sister(&&question.folded[start..start + length]));
+    let start = found.next()?;
+    found.next().is_none().then_some((start, start + length))
+}
+
+/// In chars.
+const LONGEST_SISTER: usize = 5;
 
 /// 请问, 那 and other openings of the last question are not asked again.
 fn first_word(question: &Text, pieces: &[Piece]) -> usize {

@@ -3,7 +3,7 @@
 use super::candidates::{Candidate, antecedents};
 use super::chinese::not_in_query;
 use super::pointer::{Wanted, wanted};
-use super::{clear_winner, edit, enumeration, first_mentions, open_issues, replace};
+use super::{clear_winner, edit, enumeration, first_mentions, open_issues, replace, topic};
 use crate::rewrite::conversation::{Conversation, Edit, Issue, IssueKind, Role, Source};
 use crate::rewrite::gate::Diagnosis;
 use crate::rewrite::language::english::{self, Word, is_one_of, words};
@@ -37,6 +37,9 @@ fn resolve_pointer(
         let source = Source::Message(turn);
         let kind = IssueKind::AmbiguousReference;
         return Some(edit(span, item.clone(), &item, source, kind, 0.85));
+    }
+    if let Some(edit) = topic::answered(conversation, issue) {
+        return Some(edit);
     }
     let is_pointer = POINTERS.contains(&pointer.as_str()) || matches!(wanted, Wanted::Named(_));
     if !is_pointer {
@@ -178,6 +181,13 @@ fn continue_question(
 
 /// The piece of the last question that the new value takes the place of.
 fn slot(asked: &[Word], value: &Word, preposition: Option<&str>) -> Option<(usize, usize)> {
+    let is_common = !value.is_name && !english::is_time(&value.lower);
+    if let Some(preposition) = preposition.filter(|_| is_common) {
+        return common_slot(asked, preposition);
+    }
+    if is_one_of(&value.lower, "the a an my our your") {
+        return common_slot(asked, &value.lower);
+    }
     let is_time = english::is_time(&value.lower);
     let fits = |word: &Word| {
         if is_time {
@@ -199,6 +209,19 @@ fn slot(asked: &[Word], value: &Word, preposition: Option<&str>) -> Option<(usiz
         (false, _) => asked[first].start,
     };
     Some((start, asked[last].end))
+}
+
+/// `in economy` for `in business`, `the ferry` for `the bus`: the one phrase of the last question
+/// that opens with the same small word.
+fn common_slot(asked: &[Word], opening: &str) -> Option<(usize, usize)> {
+    let mut found = (0..asked.len()).filter(|&at| asked[at].lower == opening);
+    let at = found.next().filter(|_| found.next().is_none())?;
+    let length = asked[at + 1..]
+        .iter()
+        .take_while(|word| !english::is_function(&word.lower) && !word.follows_comma)
+        .count();
+    // A longer run holds a verb too: the ferry leaves.
+    matches!(length, 1).then(|| (asked[at].start, asked[at + 1].end))
 }
 
 fn runs_of(words: &[Word], fits: impl Fn(&Word) -> bool) -> Vec<(usize, usize)> {

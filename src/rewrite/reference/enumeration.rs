@@ -128,7 +128,21 @@ fn chinese_items(text: &Text) -> Vec<String> {
         index += 1;
     }
     keep_longer(&mut best, &mut chain);
+    if let Some(last) = best.last_mut() {
+        *last = without_count(last).to_owned();
+    }
     best
+}
+
+/// 指纹三种 -> 指纹: the count of a list stands behind its last item.
+fn without_count(item: &str) -> &str {
+    let Some(bare) =
+        ["种", "个", "款", "项", "类", "家"].iter().find_map(|word| item.strip_suffix(word))
+    else {
+        return item;
+    };
+    let name = bare.trim_end_matches(['两', '二', '三', '四', '五', '六', '七', '八', '九', '十']);
+    if name.len() < bare.len() && !name.is_empty() { name } else { item }
 }
 
 /// A run may swallow its own joint: 专业版或旗舰版.

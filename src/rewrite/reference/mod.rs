@@ -11,8 +11,10 @@ mod enumeration;
 mod pointer;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 pub use candidates::{Candidate, Sort, antecedents};
+pub use topic::beside;
 
 use super::conversation::{Conversation, Edit, Evidence, Issue, IssueKind, Source, Span};
 use super::gate::Diagnosis;
@@ -43,9 +45,12 @@ fn clear_winner<'a>(
     mut ranked: impl Iterator<Item = &'a Candidate>,
 ) -> Option<(&'a Candidate, f32)> {
     let best = ranked.next()?;
-    let second = ranked.next().map_or(0.0, |candidate| candidate.score);
-    let ahead = best.score - second;
-    (best.score >= LEAST_SCORE && ahead >= LEAST_LEAD)
+    let second = ranked.next();
+    let ahead = best.score - second.map_or(0.0, |candidate| candidate.score);
+    // A quoted name or a term is a thing for certain; what only looks like a name may be none.
+    let only_name = best.is_name && second.is_none_or(|candidate| !candidate.is_name);
+    let least_lead = if only_name { LEAST_NAME_LEAD } else { LEAST_LEAD };
+    (best.score >= LEAST_SCORE && ahead >= least_lead)
         .then(|| (best, (0.5 + 0.4 * ahead).min(0.85)))
 }
 
@@ -85,6 +90,7 @@ fn edit(
 
 const LEAST_SCORE: f32 = 0.6;
 const LEAST_LEAD: f32 = 0.25;
+const LEAST_NAME_LEAD: f32 = 0.1;
 
 /// A query with more pointers than this is no question that rules can mend.
 const MOST_POINTERS: usize = 4;

@@ -65,3 +65,36 @@ fn system_turns_are_no_source() {
     told.turns[0].role = crate::rewrite::conversation::Role::System;
     assert!(antecedents(&told).is_empty());
 }
+
+#[test]
+fn the_topic_stands_beside_what_leans_on_it() {
+    let cases = [
+        (
+            "How do I apply?",
+            ["Can I pay my rates in instalments?", "Yes."],
+            "How do I apply (pay my rates in instalments)?",
+        ),
+        (
+            "How much per hour?",
+            ["Where can I park near the clinic?", "In the garage on Elm Street."],
+            "How much per hour (In the garage on Elm Street)?",
+        ),
+        ("要带电脑吗？", ["请问少儿编程班几岁可以报名？", "7 岁起。"], "少儿编程班，要带电脑吗？"),
+        (
+            "多久浇一次水？",
+            ["有没有适合新手的盆栽？", "推荐虎皮兰，耐旱。"],
+            "虎皮兰，多久浇一次水？",
+        ),
+        (
+            "What does ERR-4220 mean?",
+            ["Can I pay my rates in instalments?", "Yes."],
+            "What does ERR-4220 mean?",
+        ),
+    ];
+    for (query, history, expected) in cases {
+        let conversation = conversation(&json!({"query": query, "history": history}));
+        let edit = beside(&conversation, &diagnose(&conversation));
+        let text = edits::apply(query, edit.as_slice());
+        assert_eq!(text, expected);
+    }
+}

@@ -214,3 +214,23 @@ fn what_an_elliptic_question_asks_about_is_not_replaced_by_the_topic_before() {
     let faithful = written(&chat, "华南第二季度销售额呢").outcome;
     assert_eq!(faithful.standalone, "华南第二季度销售额呢");
 }
+
+#[test]
+fn what_a_rule_is_certain_of_goes_before_the_model() {
+    let chat = chat("后者能寄到新疆吗", &["顺丰和邮政哪个快", "顺丰快一天"]);
+    assert_eq!(written(&chat, "顺丰能寄到新疆吗").outcome.standalone, "邮政能寄到新疆吗");
+}
+
+#[test]
+fn a_pronoun_that_stays_is_not_resolved_by_words_beside_it() {
+    let chat = chat("How do I avoid that?", &["My card has a fee.", "It is the margin."]);
+    let verdict = written(&chat, "How do I avoid that the margin?");
+    assert_ne!(verdict.outcome.standalone, "How do I avoid that the margin?");
+}
+
+#[test]
+fn glue_of_the_other_language_is_not_taken() {
+    let chat = chat("要带电脑吗", &["少儿编程班几岁可以报名", "分图形化和代码"]);
+    let verdict = written(&chat, "要带电脑吗 by 代码吗");
+    assert!(!verdict.outcome.standalone.contains("by"), "{}", verdict.outcome.standalone);
+}

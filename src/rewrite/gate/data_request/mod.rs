@@ -50,13 +50,16 @@ pub fn find(
     }
 }
 
-/// Where a request leaves open which figures are meant, and how sure that is.
+/// Where a request leaves open which figures are meant, and how sure that is. The region counts
+/// where the session knows one: a dated metric without a place is clear to most.
 pub(super) fn open_request(
     text: &Text,
     facts: &BTreeMap<String, String>,
     language: Language,
 ) -> Option<(Span, f32)> {
-    let request = find(text, facts, language).filter(DataRequest::is_open)?;
+    let knows_region = facts.keys().any(|key| kinds::of_key(key) == Kind::Region);
+    let request = find(text, facts, language)
+        .filter(|request| request.is_open() || (knows_region && request.region.is_none()))?;
     Some((text.span(request.noun.start, request.noun.end), 0.8))
 }
 
