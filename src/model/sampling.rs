@@ -320,6 +320,36 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_those_of_candle_s_own_sampler() {
+        use candle_core::{Device, Tensor};
+        use candle_transformers::generation::{LogitsProcessor, Sampling as Strategy};
+
+        const DRAWS: usize = 6_000;
+        let logits: Vec<f32> = (0..12).map(|token| ((token * 5) % 12) as f32 / 4.0).collect();
+        let scores = Tensor::new(logits.as_slice(), &Device::Cpu).unwrap();
+        let temperature = 0.8;
+        for (top_k, top_p, theirs) in [
+            (0, 1.0, Strategy::All { temperature }),
+            (5, 1.0, Strategy::TopK { k: 5, temperature }),
+            (0, 0.7, Strategy::TopP { p: 0.7, temperature }),
+            (6, 0.7, Strategy::TopKThenTopP { k: 6, p: 0.7, temperature }),
+        ] {
+            let mut theirs = LogitsProcessor::from_sampling(1, theirs);
+            let mut ours = Sampler::new(Sampling { temperature: 0.8, top_k, top_p, seed: 1 });
+            let (mut of_theirs, mut of_ours) = ([0usize; 12], [0usize; 12]);
+            for _ in 0..DRAWS {
+                of_theirs[theirs.sample(&scores).unwrap() as usize] += 1;
+                of_ours[ours.draw(&logits) as usize] += 1;
+            }
+            for (theirs, ours) in of_theirs.iter().zip(&of_ours) {
+                let apart = theirs.abs_diff(*ours) as f64 / DRAWS as f64;
+                assert!(apart < 0.04, "top {top_k}, {top_p}: {of_theirs:?} and {of_ours:?}");
+                assert_eq!(*theirs == 0, *ours == 0, "{of_theirs:?} and {of_ours:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_seed_repeats_itself() {
         let sampling = Sampling { temperature: 1.0, seed: 7, ..Sampling::default() };
         let draw = || {
