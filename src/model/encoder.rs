@@ -101,7 +101,7 @@ impl Encoder {
             queue: Arc::clone(&queue),
             embedding,
             counter: counter.clone(),
-            qwen: folder.load_headless_qwen(&Device::Cpu)?,
+            qwen: folder.load_headless_qwen(&Device::Cpu)?.with_blocks_by_columns()?,
             query_tokenizer,
             dimension,
         };

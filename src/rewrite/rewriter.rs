@@ -86,6 +86,7 @@ impl LocalRewriter {
         let card = folder.card()?;
         let tokenizer = ChatTokenizer::load(folder)?;
         let model = folder.load_qwen(&Device::Cpu)?;
+        let model = model.with_blocks_by_columns()?.with_head_by_columns()?;
         let shared_prefix = shared_prefix(card.prompt, &tokenizer)?;
         let (needed, window) = (shared_prefix.len() + MIN_ROOM_TOKENS, model.config().window);
         if window < needed {

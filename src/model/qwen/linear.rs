@@ -9,6 +9,7 @@ use candle_core::quantized::QMatMul;
 use super::adapter::Adapter;
 use super::gradients::{Gradients, Parameter};
 use super::ops::add_in_place;
+use super::ops::kernel::is_plain;
 use crate::error::{Error, Result};
 
 /// A linear layer's matrix, `[n_out, n_in]`.
@@ -24,6 +25,16 @@ impl Matrix {
         Ok(match self {
             Self::Dense(weight) => x.matmul(&weight.t()?)?,
             Self::Quantised(weight) => weight.forward(x)?,
+        })
+    }
+
+    /// The same matrix as it is multiplied fastest on the processor: laid out by columns, so that
+    /// the multiplication needs not repack it at every call. With 4 to 16 rows of `x`, as a few
+    /// callers bring them, that is two to four times faster. Where it gains nothing, itself.
+    pub(super) fn by_columns(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Dense(weight) if is_plain(weight) => Self::Dense(weight.t()?.contiguous()?.t()?),
+            other => other.clone(),
         })
     }
 

@@ -32,6 +32,9 @@ use crate::error::{Error, Result};
 use layers::Block;
 use rope::RopeTables;
 
+/// Largest tied output matrix that is kept a second time, laid out for its multiplication.
+const MOST_COPIED_BYTES: usize = 64 << 20;
+
 /// A loaded model.
 pub struct Qwen {
     config: QwenConfig,
@@ -63,6 +66,32 @@ impl Qwen {
         let head = untied.unwrap_or_else(|| Matrix::Dense(embedding.clone()));
         let rope = RopeTables::new(&config, device)?;
         Ok(Self { config, device: device.clone(), embedding, blocks, norm, head, rope })
+    }
+
+    /// Lays the blocks' matrices out for serving, in which nothing is trained.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn with_blocks_by_columns(mut self) -> Result<Self> {
+        for block in &mut self.blocks {
+            for (_, linear) in block.linears_mut() {
+                linear.matrix = linear.matrix.by_columns()?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The same for the output matrix. One that is tied becomes a copy of the embedding where that
+    /// is small.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn with_head_by_columns(mut self) -> Result<Self> {
+        let n_bytes = self.embedding.elem_count() * self.embedding.dtype().size_in_bytes();
+        if !self.config.tied_head || n_bytes <= MOST_COPIED_BYTES {
+            self.head = self.head.by_columns()?;
+        }
+        Ok(self)
     }
 
     pub fn config(&self) -> &QwenConfig {

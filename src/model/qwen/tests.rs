@@ -114,6 +114,24 @@ fn what_is_recorded_is_what_is_served() {
 }
 
 #[test]
+fn laid_out_by_columns_a_model_is_the_same() {
+    for (family, tied) in [(Family::Qwen2, false), (Family::Qwen3, true)] {
+        let model = model(family, tied);
+        let scores = |model: &Qwen| {
+            let segments = &mut LENGTHS.map(|n_tokens| Segment { n_tokens, cache: None });
+            let hidden = model.forward(&TOKENS, segments).unwrap();
+            model.logits(&hidden).unwrap()
+        };
+        let before = scores(&model);
+        let model = model.with_blocks_by_columns().unwrap().with_head_by_columns().unwrap();
+        let Matrix::Dense(head) = &model.head else { panic!("the head is not plain") };
+        assert_eq!(head.stride(), [1, 50]);
+        let apart = (before - scores(&model)).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(apart.to_scalar::<f32>().unwrap() < 1e-5, "{apart}");
+    }
+}
+
+#[test]
 fn a_row_after_a_shared_start_is_the_row_alone_and_may_be_cut_within_the_start() {
     let model = model(Family::Qwen3, true);
     let tokens = &TOKENS[..7];
