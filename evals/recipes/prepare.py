@@ -104,9 +104,9 @@ def is_whole(row):
     return len(query.split()) >= 6 and bool(names) and not POINTERS_EN.search(query)
 
 
-def whole_questions(path, lang, histories, rng):
+def whole_questions(path, lang, histories, asked_elsewhere, rng):
     """Questions that must stay as they are, behind another conversation or none."""
-    found = [row for row in rows(path) if is_whole(row)]
+    found = [row for row in rows(path) if is_whole(row) and row["query"] not in asked_elsewhere]
     passages = sorted({row["positive"] for row in found})
     rng.shuffle(passages)
     place = {name: index for index, name in enumerate(passages)}
@@ -164,6 +164,7 @@ def main():
     parser.add_argument("--support", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--aside", type=pathlib.Path, help="rows whose `rewrite` is a question that others are measured on")
     given = parser.parse_args()
     folder, rng = given.data / "rewrite", random.Random(given.seed)
 
@@ -174,8 +175,9 @@ def main():
     cast = [row_of("cast2019", row) for row in rows(folder / "cast2019.jsonl")]
     support_train, held_support, complete_support = support(given.support, rng)
     en_histories, zh_histories = histories_of(qrecc_train), histories_of(zh_train + [r for r in support_train if r["lang"] == "zh"])
-    whole_en, whole_en_held = whole_questions(given.data / "retrieval/squad_train_queries.jsonl", "en", en_histories, rng)
-    whole_zh, whole_zh_held = whole_questions(given.data / "retrieval/zh_train_queries.jsonl", "zh", zh_histories, rng)
+    aside = {row["rewrite"] for row in rows(given.aside)} if given.aside else set()
+    whole_en, whole_en_held = whole_questions(given.data / "retrieval/squad_train_queries.jsonl", "en", en_histories, aside, rng)
+    whole_zh, whole_zh_held = whole_questions(given.data / "retrieval/zh_train_queries.jsonl", "zh", zh_histories, aside, rng)
     gecor = [row_of("gecor", row) for row in rows(folder / "gecor.jsonl")]
     rng.shuffle(gecor)
     disflqa = [row_of("disflqa", row) for row in rows(folder / "disflqa_train.jsonl")]
