@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
+use serde_json::Value;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -117,20 +118,28 @@ pub fn find_model(config: &Config, name: &str) -> Result<ModelFolder> {
     Err(Error::not_found("model_not_found", message))
 }
 
-/// Writes a starter below the data directory, once: a finished copy has its final name.
+/// Writes a starter below the data directory, once: a finished copy has its final name. Each version
+/// has a place of its own, so that a newer program does not go on with an older starter.
 fn unpack(starter: &Dir<'_>, data_dir: &Path) -> Result<PathBuf> {
-    let models = data_dir.join("models");
-    let target = models.join(starter.path());
+    let place = data_dir.join("starters").join(version(starter).to_string());
+    let target = place.join(starter.path());
     if target.is_dir() {
         return Ok(target);
     }
-    let staging = models.join(".unpacking");
+    let staging = place.join(".unpacking");
     if staging.exists() {
         fs_err::remove_dir_all(&staging)?;
     }
     write_tree(starter, &staging)?;
     fs_err::rename(staging.join(starter.path()), &target)?;
     Ok(target)
+}
+
+/// That of its `querent.json`, as [`crate::model::files::ModelCard`] reads it.
+fn version(starter: &Dir<'_>) -> u64 {
+    let card = starter.get_file(starter.path().join("querent.json"));
+    let card = card.and_then(|file| serde_json::from_slice::<Value>(file.contents()).ok());
+    card.and_then(|card| card["version"].as_u64()).unwrap_or(1)
 }
 
 fn write_tree(dir: &Dir<'_>, root: &Path) -> Result<()> {
@@ -145,4 +154,23 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|source| Error::failed("start", source))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_starter_of_an_earlier_version_in_the_data_directory_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let starter = STARTERS.get_dir("starter-rewriter").unwrap();
+        let earlier = dir.path().join("starters").join((version(starter) - 1).to_string());
+        let earlier = earlier.join("starter-rewriter");
+        fs_err::create_dir_all(&earlier).unwrap();
+        let unpacked = unpack(starter, dir.path()).unwrap();
+        assert_ne!(unpacked, earlier);
+        let folder = ModelFolder::open(&unpacked).unwrap();
+        assert_eq!(folder.id().unwrap(), format!("starter-rewriter@{}", version(starter)));
+        assert_eq!(unpack(starter, dir.path()).unwrap(), unpacked);
+    }
 }

@@ -68,9 +68,17 @@ fn a_fresh_machine_is_well() {
     let dir = tempfile::tempdir().unwrap();
     let outcome = doctor(dir.path(), &[]);
     assert_eq!(outcome.code, 0, "{}{}", outcome.stdout, outcome.stderr);
-    for check in
-        ["data directory", "database", "index", "rewriter", "embedder", "reranker", "gpu", "threads", "clock"]
-    {
+    for check in [
+        "data directory",
+        "database",
+        "index",
+        "rewriter",
+        "embedder",
+        "reranker",
+        "gpu",
+        "threads",
+        "clock",
+    ] {
         assert_eq!(outcome.line("check", check)["status"], "ok", "{check}\n{}", outcome.stdout);
     }
     let rewriter = outcome.line("check", "rewriter");

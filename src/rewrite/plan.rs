@@ -92,11 +92,11 @@ fn newest(mut conversation: Conversation) -> (Conversation, usize) {
     let n_cut_turns = conversation.turns.len() - kept.len();
     conversation.turns.drain(..n_cut_turns);
     for turn in &mut conversation.turns {
-        if let Some(said) = spoken::without_marks(&turn.text) {
-            turn.text = said;
-        }
         if let Some((end, _)) = turn.text.char_indices().nth(MAX_HISTORY_CHARS) {
             turn.text.truncate(end);
+        }
+        if let Some(said) = spoken::without_marks(&turn.text) {
+            turn.text = said;
         }
     }
     (conversation, n_cut_turns)
